@@ -1,0 +1,136 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { accessLevel, accessLine, isoTime, quoted } from '../../src/observe/access-line.ts'
+import { record } from './fixtures.ts'
+
+const TIME = Date.UTC(2026, 6, 31, 9, 5, 7, 42)
+
+test('a completed exchange: every field in the order of the contract', () => {
+  assert.equal(
+    accessLine(record(), TIME),
+    '{"time":"2026-07-31T09:05:07.042Z","level":"info","msg":"request",' +
+      '"request_id":"0190a1b2-0000-7000-8000-000000000001","route":"orders","upstream":"orders",' +
+      '"endpoint":"http://127.0.0.1:3001","method":"GET","host":"example.test","path":"/api/orders/7",' +
+      '"proto":"HTTP/1.1","client":"127.0.0.1","status":200,"outcome":"completed","party":"none",' +
+      '"rx_bytes":0,"tx_bytes":512,"aborted_write_bytes":0,"reused":true,"attempts":1,' +
+      '"t_queue":0.012,"t_request_write":0.1,"t_response_headers":1.25,"t_response_body":0.5,"t_total":2}\n',
+  )
+})
+
+test('a failure: its stage, its party, its level, and the original error', () => {
+  const error = Object.assign(new Error('connect ECONNREFUSED 127.0.0.1:3001'), { code: 'ECONNREFUSED' })
+  const times = { queue: 0, connect: 1.0006, requestWrite: -1, responseHeaders: -1, responseBody: -1, total: 1234.5 }
+  const line = accessLine(
+    record({
+      outcome: 'connect_refused',
+      stage: 'connect',
+      party: 'upstream',
+      status: 502,
+      reused: false,
+      times,
+      error,
+    }),
+    TIME,
+  )
+  const end =
+    '"status":502,"outcome":"connect_refused","stage":"connect","party":"upstream","rx_bytes":0,"tx_bytes":512,' +
+    '"aborted_write_bytes":0,"reused":false,"attempts":1,"t_queue":0,"t_connect":1.001,"t_total":1234.5,' +
+    '"error":{"code":"ECONNREFUSED","message":"connect ECONNREFUSED 127.0.0.1:3001"}}\n'
+  assert.ok(line.endsWith(end), line)
+  assert.match(line, /"level":"warn"/)
+})
+
+test('an error without a code goes by its name; of one that stands for several, the first speaks', () => {
+  const told = (error: Error) => JSON.parse(accessLine(record({ outcome: 'internal_error', error }), TIME)).error
+  assert.deepEqual(told(new TypeError('x')), { code: 'TypeError', message: 'x' })
+  const refused = Object.assign(new Error('no'), { code: 'ECONNREFUSED' })
+  assert.deepEqual(told(new AggregateError([refused], '')), { code: 'ECONNREFUSED', message: 'no' })
+  assert.deepEqual(told(new AggregateError([], '')), { code: 'AggregateError', message: '' })
+})
+
+test("the level is the table's, but a completed 5xx is a warning", () => {
+  assert.equal(accessLevel(record({ status: 404 })), 'info')
+  assert.equal(accessLevel(record({ status: 500 })), 'warn')
+  assert.equal(accessLevel(record({ outcome: 'client_abort', status: 499 })), 'info')
+  assert.equal(accessLevel(record({ outcome: 'tls_error', status: 502 })), 'error')
+})
+
+test('durations have at most three decimals and no trailing zeros', () => {
+  const total = (ms: number) =>
+    /"t_total":([^,}]+)/.exec(accessLine(record({ times: { ...record().times, total: ms } }), 0))?.[1]
+  assert.equal(total(0), '0')
+  assert.equal(total(0.0004), '0')
+  assert.equal(total(0.9996), '1')
+  assert.equal(total(0.0601), '0.06')
+  assert.equal(total(86_400_000.1234), '86400000.123')
+  assert.equal(total(Number.NaN), undefined)
+})
+
+test('time follows the clock, also when it is set back', () => {
+  for (const ms of [TIME, TIME + 958, TIME + 3600_000, TIME - 1, 0, TIME + 0.7]) {
+    assert.equal(isoTime(ms), new Date(ms).toISOString())
+  }
+})
+
+/** A small deterministic generator (mulberry32), so that a failure can be repeated from its seed. */
+function random(seed: number): () => number {
+  let state = seed
+  return () => {
+    state = (state + 0x6d2b79f5) | 0
+    let t = Math.imul(state ^ (state >>> 15), 1 | state)
+    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t
+    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32
+  }
+}
+
+const NASTY = [
+  '"',
+  '\\',
+  '\n',
+  '\r',
+  '\u0000',
+  '\u001b[2J',
+  '\u007f',
+  '\u009b',
+  '\u2028',
+  '\u2029',
+  '\ud800',
+  '\udc00',
+  '😀',
+  'é',
+  '\u202e',
+  '\ufeff',
+  '","outcome":"completed',
+  '\\u0022',
+  '</script>',
+]
+
+test('whatever is in a string, the line is one line of JSON with that string in it and nothing raw that acts', () => {
+  const next = random(1)
+  const pick = () => {
+    let text = ''
+    for (let n = Math.floor(next() * 8); n > 0; n--) {
+      text +=
+        next() < 0.5 ? NASTY[Math.floor(next() * NASTY.length)] : String.fromCharCode(Math.floor(next() * 0x10000))
+    }
+    return text
+  }
+  for (let round = 0; round < 20_000; round++) {
+    const [requestId, path, host, message] = [pick(), pick(), pick(), pick()]
+    const line = accessLine(record({ requestId, path, host, outcome: 'reset', error: new Error(message) }), TIME)
+    // biome-ignore lint/suspicious/noControlCharactersInRegex: that there are none is what is tested
+    assert.doesNotMatch(line.slice(0, -1), /[\u0000-\u001f\u007f-\u009f\u2028\u2029\u202e\ufeff]/)
+    assert.equal(Buffer.from(line).toString(), line, 'a lone surrogate would have become U+FFFD')
+    const parsed = JSON.parse(line)
+    assert.deepEqual(
+      [parsed.request_id, parsed.path, parsed.host, parsed.error.message],
+      [requestId, path, host, message],
+    )
+    assert.equal(parsed.outcome, 'reset')
+  }
+})
+
+test('plain text is quoted as it is', () => {
+  assert.equal(quoted('/a/b-c_d~e?%20[]{}'), '"/a/b-c_d~e?%20[]{}"')
+  assert.equal(quoted(''), '""')
+})
