@@ -1,0 +1,100 @@
+#!/usr/bin/env node
+/** The process: arguments, environment, signals, exit codes. The only reader of `process`. */
+import { readFileSync } from 'node:fs'
+import { fileURLToPath } from 'node:url'
+import { parseArgs } from 'node:util'
+import { check } from './commands/check.ts'
+import { demo } from './commands/demo.ts'
+import type { CommandIo } from './commands/io.ts'
+import { run } from './commands/run.ts'
+
+const USAGE = `hopgate: a reverse-proxy gateway whose every timeout fires, and says so
+
+  hopgate run   -c FILE   run the gateway
+  hopgate check -c FILE   validate a configuration; print every error, or the effective timeouts of every route
+  hopgate demo            run the gateway on the demo configuration, with backends that misbehave
+
+  -c, --config FILE       the configuration
+  -h, --help              this text
+  -v, --version           the version
+
+exit codes: 0 done; 78 the configuration is wrong; 1 anything else
+`
+
+/** BSD's EX_CONFIG. */
+const EXIT_CONFIG = 78
+/** EX_USAGE. */
+const EXIT_USAGE = 64
+
+const { version } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as { version: string }
+
+const io: CommandIo = {
+  version,
+  env: process.env,
+  stdout: process.stdout,
+  stderr: process.stderr,
+  exit: code => process.exit(code),
+  onSignal: (names, listener) => {
+    for (const name of names) process.on(name, () => listener(name))
+  },
+  onFailure: listener => {
+    process.on('uncaughtException', error => listener('uncaughtException', error))
+    process.on('unhandledRejection', reason => listener('unhandledRejection', reason))
+  },
+}
+
+async function main(argv: readonly string[]): Promise<number> {
+  let parsed: ReturnType<typeof readArguments>
+  try {
+    parsed = readArguments(argv)
+  } catch (error) {
+    io.stderr.write(`hopgate: ${(error as Error).message}\n\n${USAGE}`)
+    return EXIT_USAGE
+  }
+  const { values, positionals } = parsed
+  if (values.version === true) {
+    io.stdout.write(`${version}\n`)
+    return 0
+  }
+  const [command, extra] = positionals
+  if (values.help === true || command === 'help') {
+    io.stdout.write(USAGE)
+    return 0
+  }
+  if (command === undefined || extra !== undefined) {
+    io.stderr.write(USAGE)
+    return EXIT_USAGE
+  }
+  if (command === 'demo') return demo(fileURLToPath(new URL('../config/demo.yaml', import.meta.url)), io)
+  if (command !== 'run' && command !== 'check') {
+    io.stderr.write(`hopgate: no such command: ${command}\n\n${USAGE}`)
+    return EXIT_USAGE
+  }
+  if (values.config === undefined) {
+    io.stderr.write(`hopgate ${command}: -c FILE is missing\n`)
+    return EXIT_CONFIG
+  }
+  return command === 'run' ? run(values.config, io) : check({ file: values.config }, io)
+}
+
+function readArguments(argv: readonly string[]) {
+  return parseArgs({
+    args: [...argv],
+    allowPositionals: true,
+    options: {
+      config: { type: 'string', short: 'c' },
+      help: { type: 'boolean', short: 'h' },
+      version: { type: 'boolean', short: 'v' },
+    },
+  })
+}
+
+main(process.argv.slice(2)).then(
+  code => {
+    process.exitCode = code
+  },
+  error => {
+    io.stderr.write(`hopgate: ${(error as Error).stack ?? String(error)}\n`)
+    process.exitCode = 1
+  },
+)

@@ -1,0 +1,105 @@
+/** `hopgate run`: the gateway, from start to a clean end. */
+import { readFileSync } from 'node:fs'
+import type { Config } from '../config/config.ts'
+import { loadConfig } from '../config/load.ts'
+import { renderIssue } from '../config/render.ts'
+import { startGateway } from '../gateway.ts'
+import { LogSink } from '../observe/log-sink.ts'
+import type { CommandIo } from './io.ts'
+
+const EXIT_CONFIG = 78
+
+export async function run(file: string, io: CommandIo): Promise<number> {
+  const result = loadConfig(file, io.env)
+  if (!result.ok) {
+    for (const issue of result.errors) io.stderr.write(`${renderIssue(issue, file)}\n`)
+    return EXIT_CONFIG
+  }
+  return serve(result.config, io)
+}
+
+/** Runs until a signal or a failure ends it. @param started called once it listens, with the ports. */
+export async function serve(
+  config: Config,
+  io: CommandIo,
+  started?: (ports: { gateway: number; admin: number }) => void,
+): Promise<number> {
+  const sink = new LogSink({ destination: config.log.destination, bufferBytes: config.log.bufferBytes })
+  let gateway: Awaited<ReturnType<typeof startGateway>>
+  try {
+    gateway = await startGateway({ config, sink, version: io.version })
+  } catch (error) {
+    io.stderr.write(`hopgate: cannot start: ${(error as Error).message}\n`)
+    await sink.close()
+    return 1
+  }
+  const { events } = gateway.log
+  const { address, adminAddress } = gateway
+  for (const { path, message } of config.warnings) events.warn(`${path}: ${message}`)
+  warnAboutBacklog(config, gateway.log.events)
+  events.info({ address: `${address.address}:${address.port}`, version: io.version }, 'listening')
+  events.info({ address: `${adminAddress.address}:${adminAddress.port}` }, 'admin listening')
+  started?.({ gateway: address.port, admin: adminAddress.port })
+
+  let ending = false
+  const ended = new Promise<number>(resolve => {
+    const end = (code: number): void => {
+      ending = true
+      gateway
+        .drain()
+        .then(async killed => {
+          if (killed > 0) events.warn({ killed }, 'drain deadline passed, exchanges were cut')
+          await gateway.close()
+          events.info('stopped')
+          resolve(code)
+        })
+        .catch(error => {
+          io.stderr.write(`hopgate: ${String(error)}\n`)
+          resolve(1)
+        })
+    }
+    io.onSignal(['SIGTERM', 'SIGINT'], signal => {
+      if (ending) {
+        events.warn({ signal }, 'second signal, cutting what is in flight')
+        gateway.cut()
+        return
+      }
+      events.info({ signal, delay_ms: config.drain.delayMs, deadline_ms: config.drain.deadlineMs }, 'draining')
+      end(0)
+    })
+    io.onSignal(['SIGHUP'], () => {
+      events.info('reopening the log')
+      sink.reopen()
+    })
+    io.onFailure((kind, reason) => {
+      // One line, straight to stderr: the log itself may be what failed.
+      const text = reason instanceof Error ? (reason.stack ?? reason.message) : String(reason)
+      io.stderr.write(`hopgate: ${kind}: ${text.replaceAll('\n', ' | ')}\n`)
+      if (ending) {
+        io.exit(1)
+        return
+      }
+      end(1)
+    })
+  })
+  const code = await ended
+  await sink.close()
+  // Whatever still holds the loop (a black-holed dial, a stuck file write) must not hold the exit.
+  io.exit(code)
+  return code
+}
+
+/** listen(2) lowers a backlog silently; incident 5 was exactly that. */
+function warnAboutBacklog(config: Config, events: { warn(text: string): void }): void {
+  let most: number
+  try {
+    most = Number(readFileSync('/proc/sys/net/core/somaxconn', 'utf8'))
+  } catch {
+    return
+  }
+  const { backlog } = config.listen
+  if (backlog <= most) return
+  events.warn(
+    `listen.backlog: ${backlog} is lowered to ${most} by net.core.somaxconn; sysctl -w net.core.somaxconn=${backlog} mends it`,
+  )
+}

@@ -1,0 +1,261 @@
+/**
+ * The client's side of an exchange: what is written to it, what it has taken, and whether it is still there.
+ * Before headers the gateway can choose an answer; after headers it can only stop.
+ */
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import { sever } from '../sever.ts'
+import type { ClientConnection } from './client-connection.ts'
+import { lingerOnClose } from './linger.ts'
+import type { Problem } from './problem.ts'
+import type { ResponseHead } from './response-head.ts'
+
+export interface ClientEvents {
+  /** The client left before the whole response was flushed to it. */
+  clientGone(): void
+  /** Every byte of the response was flushed, and the response is over. */
+  clientDelivered(): void
+  /** The client takes no more for now. */
+  clientBlocked(): void
+  /** It takes bytes again. */
+  clientDrained(): void
+  /** Node refuses to send this head: it has characters that no header may have. */
+  clientHeadRefused(error: Error): void
+}
+
+const EVENTS = Symbol('hopgate.client-side')
+type Observed = ServerResponse & { [EVENTS]: ClientSide }
+
+export class ClientSide {
+  readonly req: IncomingMessage
+  readonly connection: ClientConnection
+  /** The status sent; 0: none yet. */
+  statusSent = 0
+  txBytes = 0
+  abortedWrites = 0
+  abortedWriteBytes = 0
+  gone = false
+  /** The response is over as far as we are concerned. */
+  ended = false
+  blocked = false
+  readonly #res: ServerResponse
+  readonly #hasBody: boolean
+  readonly #events: ClientEvents
+  /** Held back until the first body bytes or the end of this turn, so that a small response is one write. */
+  #head: ResponseHead | undefined
+  #closing = false
+  #delimitedByClose = false
+  #waitsForDrain = false
+  #unflushedWrites = 0
+
+  constructor(
+    req: IncomingMessage,
+    res: ServerResponse,
+    connection: ClientConnection,
+    hasBody: boolean,
+    events: ClientEvents,
+  ) {
+    this.req = req
+    this.#res = res
+    this.connection = connection
+    this.#hasBody = hasBody
+    this.#events = events
+    ;(res as Observed)[EVENTS] = this
+    res.on('close', onClose)
+  }
+
+  /** True while a status can still be chosen. */
+  get canAnswer(): boolean {
+    return this.statusSent === 0 && !this.gone
+  }
+
+  /** The response's bytes wait at the client's socket. */
+  get pending(): boolean {
+    return this.connection.socket.writableLength > 0
+  }
+
+  /** The connection is to be closed after this response. */
+  closeAfterwards(): void {
+    this.#closing = true
+  }
+
+  /** Invites the body of a client that sent `Expect: 100-continue`. */
+  inviteBody(): void {
+    if (this.canAnswer) this.#res.writeContinue()
+  }
+
+  /** Relays an interim response; HTTP/1.0 knows none (RFC 9110 section 15.2). */
+  interim(status: number, headers: readonly string[]): void {
+    if (!this.canAnswer || this.req.httpVersionMinor === 0) return
+    if (status === 102) {
+      this.#res.writeProcessing()
+    } else if (status === 103) {
+      const hints: Record<string, string | string[]> = {}
+      for (let i = 0; i < headers.length; i += 2) {
+        const name = (headers[i] as string).toLowerCase()
+        const before = hints[name]
+        const value = headers[i + 1] as string
+        hints[name] = before === undefined ? value : [before, value].flat()
+      }
+      // Without a Link there is no hint, and Node refuses it.
+      const link = hints['link']
+      if (link === undefined) return
+      try {
+        this.#res.writeEarlyHints({ ...hints, link })
+      } catch {
+        // A hint that Node calls malformed is dropped: the final response does not depend on it.
+      }
+    }
+  }
+
+  /** The final response's head. A response without a body is over with it. */
+  respond(head: ResponseHead): void {
+    this.statusSent = head.status
+    this.#head = head
+    const bodyless =
+      this.req.method === 'HEAD' || head.status === 204 || head.status === 304 || head.contentLength === 0
+    if (bodyless) this.end([])
+    else process.nextTick(flushHead, this)
+  }
+
+  /** @returns false where the client should be waited for: `clientDrained` will tell. */
+  write(chunk: Buffer): boolean {
+    if (this.ended) return true
+    if (this.gone || this.connection.socket.destroyed) {
+      this.discard(chunk.length)
+      return true
+    }
+    const head = this.#head
+    this.txBytes += chunk.length
+    if (head !== undefined) {
+      if (!this.flushHead()) return true
+      if (head.contentLength === chunk.length) {
+        this.ended = true
+        this.#res.end(chunk)
+        if (this.pending) this.#block()
+        return true
+      }
+    }
+    if (this.#res.write(chunk)) return true
+    this.#unflushedWrites++
+    this.#block()
+    return false
+  }
+
+  /** @param trailers flat, name and value in turn */
+  end(trailers: readonly string[]): void {
+    if (this.ended || this.gone) return
+    if (this.#head !== undefined && !this.flushHead()) return
+    this.ended = true
+    if (trailers.length > 0) {
+      const pairs: [string, string][] = []
+      for (let i = 0; i < trailers.length; i += 2) pairs.push([trailers[i] as string, trailers[i + 1] as string])
+      this.#res.addTrailers(pairs)
+    }
+    this.#res.end()
+    if (this.pending) this.#block()
+  }
+
+  /** A reply of the gateway's own. */
+  reply(reply: Problem): void {
+    this.statusSent = reply.status
+    this.#head = { status: reply.status, statusText: '', headers: reply.headers, contentLength: reply.body.length }
+    this.write(this.req.method === 'HEAD' ? Buffer.alloc(0) : reply.body)
+    if (!this.ended) this.end([])
+  }
+
+  /**
+   * Stops a response that has begun, so that the client can see the truncation. Where only the close tells its end
+   * (HTTP/1.0), a FIN would look like a clean one; and what a client does not take must not stay in the kernel.
+   */
+  cut(): void {
+    const { socket } = this.connection
+    this.flushHeadAlone()
+    // What was written in this turn is still corked (Node does so until the next tick), the head among it.
+    while (socket.writableCorked > 0) socket.uncork()
+    if (this.#delimitedByClose || this.blocked) sever(socket)
+    else socket.destroy()
+  }
+
+  /** Bytes meant for a client who is gone. */
+  discard(bytes: number): void {
+    this.abortedWrites++
+    this.abortedWriteBytes += bytes
+  }
+
+  /** The turn in which the head came is over: if no body came with it, the client gets the head now. */
+  flushHeadAlone(): void {
+    if (this.#head !== undefined && this.flushHead()) this.#res.flushHeaders()
+  }
+
+  /** @returns false where the head could not be sent */
+  flushHead(): boolean {
+    const head = this.#head
+    if (head === undefined || this.gone) return !this.gone
+    this.#head = undefined
+    const unread = this.#hasBody && !this.req.complete
+    if (this.#closing || unread) head.headers.push('Connection', 'close')
+    if (unread) lingerOnClose(this.connection.socket)
+    this.#delimitedByClose = head.contentLength === -1 && this.req.httpVersionMinor === 0
+    try {
+      if (head.statusText === '') this.#res.writeHead(head.status, head.headers)
+      else this.#res.writeHead(head.status, head.statusText, head.headers)
+      return true
+    } catch (error) {
+      this.statusSent = 0
+      this.#events.clientHeadRefused(error as Error)
+      return false
+    }
+  }
+
+  /** To be called when the client is known to be lost before its response says so. */
+  lost(): void {
+    if (this.gone) return
+    const { socket } = this.connection
+    const bytes = Math.max(this.connection.lostBytes, socket.writableLength)
+    this.gone = true
+    if (bytes > 0) {
+      this.abortedWrites += Math.max(1, this.#unflushedWrites)
+      this.abortedWriteBytes += bytes
+    }
+    sever(socket)
+    this.#events.clientGone()
+  }
+
+  /**
+   * The response is closed. `writableFinished` alone would call a lost client served: on Node 20 a socket that dies with
+   * bytes pending still emits `finish` once `end` was called (measured; Node 24 does not).
+   */
+  closed(): void {
+    if (this.#res.writableFinished && !this.connection.socket.destroyed) this.#events.clientDelivered()
+    else this.lost()
+  }
+
+  drained(): void {
+    this.#waitsForDrain = false
+    this.blocked = false
+    this.#unflushedWrites = 0
+    this.#events.clientDrained()
+  }
+
+  #block(): void {
+    if (this.blocked) return
+    this.blocked = true
+    if (!this.ended && !this.#waitsForDrain) {
+      this.#waitsForDrain = true
+      this.#res.once('drain', onDrain)
+    }
+    this.#events.clientBlocked()
+  }
+}
+
+function onClose(this: ServerResponse): void {
+  ;(this as Observed)[EVENTS].closed()
+}
+
+function onDrain(this: ServerResponse): void {
+  ;(this as Observed)[EVENTS].drained()
+}
+
+function flushHead(client: ClientSide): void {
+  client.flushHeadAlone()
+}

@@ -1,0 +1,396 @@
+/**
+ * The life of one request: enters, waits for a slot, is sent, is answered, leaves one record. Whatever happens goes
+ * through `#end`, once: the first cause wins, and what it causes on the other side is no cause.
+ */
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { Socket } from 'node:net'
+import { OUTCOMES, type Outcome, type Stage, type TimeoutName } from '../outcome.ts'
+import type { Connection } from '../upstream/connection.ts'
+import type { DialStage } from '../upstream/dial.ts'
+import type { ClientConnection, ConnectionUser } from './client-connection.ts'
+import { type ClientEvents, ClientSide } from './client-side.ts'
+import { now } from './deadlines.ts'
+import { problem } from './problem.ts'
+import { report } from './report.ts'
+import { type RequestHead, requestHead } from './request-head.ts'
+import { responseHead } from './response-head.ts'
+import type { BoundRoute } from './route.ts'
+import { Timeline } from './timeline.ts'
+import { type TimeoutEvents, Timeouts } from './timeouts.ts'
+import { Upload, type UploadEvents } from './upload.ts'
+import { type UpstreamEvents, UpstreamSide } from './upstream-side.ts'
+import type { Watched } from './vanished.ts'
+
+/** RFC 9110 section 9.2.2. */
+const IDEMPOTENT = new Set(['GET', 'HEAD', 'OPTIONS', 'PUT', 'DELETE', 'TRACE'])
+
+/** Why a request was given up: the reason its connection dies with. */
+class GivenUp extends Error {
+  readonly code = 'HOPGATE_GIVEN_UP'
+}
+
+export class Exchange implements ClientEvents, UpstreamEvents, UploadEvents, TimeoutEvents, ConnectionUser, Watched {
+  readonly route: BoundRoute
+  /** The path that was matched, without its query string. */
+  readonly path: string
+  readonly #target: string
+  readonly #head: RequestHead
+  readonly #hasBody: boolean
+  readonly #client: ClientSide
+  readonly #upstream: UpstreamSide
+  readonly #timeouts: Timeouts
+  readonly #timeline = new Timeline(now())
+  #upload: Upload | null = null
+  /** The client waits for an invitation to send its body (RFC 9110 section 10.1.1). */
+  #expectsContinue: boolean
+  #rxBytes = 0
+  /** Where the upstream hop is. */
+  #stage: Stage = 'route'
+  #outcome: Outcome | undefined
+  #endStage: Stage | undefined
+  #error: Error | undefined
+  #timeout: TimeoutName | undefined
+  #overrunMs = 0
+  #clientAbortAge = -1
+  #closed = false
+
+  /** @param target the request target that was matched: normalised, with its query string */
+  constructor(
+    route: BoundRoute,
+    req: IncomingMessage,
+    res: ServerResponse,
+    connection: ClientConnection,
+    target: string,
+    expectsContinue: boolean,
+  ) {
+    const { headers } = req
+    const { isTrusted, newId, ledger } = route.shared
+    const length = headers['content-length']
+    const query = target.indexOf('?')
+    this.route = route
+    this.path = query === -1 ? target : target.slice(0, query)
+    this.#target = target
+    this.#expectsContinue = expectsContinue
+    this.#hasBody = headers['transfer-encoding'] !== undefined || (length !== undefined && length !== '0')
+    const host = headers.host ?? ''
+    this.#head = requestHead(req.rawHeaders, route.requestRules, connection.peer, isTrusted, host, length, newId)
+    this.#client = new ClientSide(req, res, connection, this.#hasBody, this)
+    this.#upstream = new UpstreamSide(route.upstream, this)
+    this.#timeouts = new Timeouts(route.limits, ledger.timers, this)
+  }
+
+  /** Sends the exchange on its way. */
+  begin(): void {
+    const { shared, limits, inflight } = this.route
+    const overloaded = inflight.size >= limits.inFlight
+    shared.ledger.requests.opened++
+    inflight.add(this)
+    this.#client.connection.busy(this)
+    if (shared.draining) {
+      this.#end('draining', 'route')
+      return
+    }
+    if (overloaded) {
+      this.#end('overloaded', 'route')
+      return
+    }
+    const { req } = this.#client
+    if (this.#hasBody) {
+      if (Number(req.headers['content-length'] ?? 0) > limits.bodyBytes) {
+        this.#end('body_too_large', 'request_body')
+        return
+      }
+      this.#upload = new Upload(req, this)
+      // Nothing is read from the client before a slot is ours.
+      shared.vanished.watch(this)
+    } else {
+      this.#timeouts.requestReceived(this.#timeline.started)
+    }
+    this.#timeline.asked = this.#timeline.started
+    this.#stage = 'queue'
+    const { host } = this.route.config.rewrite
+    this.#upstream.start({
+      method: this.method,
+      target: this.route.rewrite(this.#target),
+      headers: this.#head.headers,
+      body: this.#upload,
+      replayable: !this.#hasBody && IDEMPOTENT.has(this.method),
+      host: host.kind === 'upstream' ? undefined : host.kind === 'literal' ? host.value : req.headers.host,
+    })
+  }
+
+  /** The gateway stops: whatever is still under way is cut. */
+  drainKill(): void {
+    this.#end('drain_killed', this.stageNow)
+  }
+
+  // ---- what others may ask while it is under way ----
+
+  get requestId(): string {
+    return this.#head.requestId
+  }
+
+  get clientAddress(): string {
+    return this.#head.clientAddress
+  }
+
+  get method(): string {
+    return this.#client.req.method ?? ''
+  }
+
+  get endpointUrl(): string {
+    return this.#upstream.connection?.endpoint.config.url ?? ''
+  }
+
+  get socket(): Socket {
+    return this.#client.connection.socket
+  }
+
+  ageMs(at: number): number {
+    return at - this.#timeline.started
+  }
+
+  /** A native timer is set. */
+  get ticking(): boolean {
+    return this.#timeouts.ticking
+  }
+
+  /** Where the exchange is, seen from both hops. */
+  get stageNow(): Stage {
+    if (this.#stage === 'request_write' && this.#timeouts.wantsUpload) return 'request_body'
+    if (this.#stage === 'response_body' && this.#client.blocked) return 'client_write'
+    return this.#stage
+  }
+
+  // ---- the client hop ----
+
+  clientGone(): void {
+    if (this.#outcome !== undefined) return
+    const stage = this.stageNow
+    this.#clientAbortAge = now() - this.#timeline.started
+    const received = !this.#hasBody || this.#client.req.complete
+    if (!this.route.finishOnAbort || !received || this.#upstream.over) {
+      this.#end('client_abort', stage)
+      return
+    }
+    // The outcome is known; the upstream's work goes on to its end, within its own timeouts.
+    this.#outcome = 'client_abort'
+    this.#endStage = stage
+    this.#timeouts.responseFlushed()
+    this.#upstream.resume()
+  }
+
+  clientDelivered(): void {
+    this.#end('completed', undefined)
+  }
+
+  clientBlocked(): void {
+    this.#timeouts.responsePending(this.socket)
+  }
+
+  clientDrained(): void {
+    this.#timeouts.responseFlushed()
+    if (this.#upstream.over) return
+    this.#timeouts.responseByte()
+    this.#upstream.resume()
+  }
+
+  clientHeadRefused(error: Error): void {
+    this.#end('protocol_error', 'response_headers', error)
+  }
+
+  clientEnded(): void {
+    // What is already written may still be read by a client that only closed its sending side.
+    if (!this.#client.ended) this.#client.lost()
+  }
+
+  vanished(): void {
+    this.#client.lost()
+  }
+
+  clientMalformed(error: Error): boolean {
+    if (!this.#hasBody || this.#client.req.complete) return false
+    this.#end('bad_request', 'request_body', error)
+    return true
+  }
+
+  uploadWanted(): void {
+    this.route.shared.vanished.unwatch(this)
+    this.#timeouts.uploadWanted()
+    if (!this.#expectsContinue) return
+    this.#expectsContinue = false
+    this.#client.inviteBody()
+  }
+
+  uploadReceived(bytes: number): void {
+    this.#rxBytes += bytes
+    if (this.#rxBytes > this.route.limits.bodyBytes) this.#end('body_too_large', 'request_body')
+    else this.#timeouts.uploadReceived(bytes)
+  }
+
+  uploadHeld(): void {
+    this.route.shared.vanished.watch(this)
+    this.#timeouts.uploadHeld()
+    this.#timeouts.requestPending(this.#upstream.connection?.rawSocket)
+  }
+
+  uploadComplete(): void {
+    this.route.shared.vanished.unwatch(this)
+    this.#timeouts.requestReceived()
+  }
+
+  // ---- the upstream hop ----
+
+  upstreamQueued(): void {
+    this.#timeouts.queued(this.#timeline.started)
+  }
+
+  upstreamSlot(connection: Connection): void {
+    const timeline = this.#timeline
+    this.#timeouts.slotTaken()
+    if (timeline.slot === -1) timeline.slot = now()
+    timeline.connected = -1
+    timeline.sent = -1
+    this.#stage = connection.served > 0 ? 'request_write' : 'connect'
+  }
+
+  upstreamDialling(stage: DialStage): void {
+    this.#stage = stage
+    if (this.#timeline.dialling === -1) this.#timeline.dialling = now()
+    this.#timeouts.dialling()
+  }
+
+  upstreamConnected(): void {
+    this.#timeouts.connected()
+    this.#timeline.connected = now()
+    this.#stage = 'request_write'
+    this.route.reuse(this.#upstream.reused)
+  }
+
+  upstreamRequestSent(): void {
+    const { connection } = this.#upstream
+    if (connection?.socket !== undefined && connection.socket.writableLength > 0) {
+      this.#timeouts.lastBytesPending(connection.rawSocket)
+    } else {
+      this.requestFlushed()
+    }
+  }
+
+  requestFlushed(): void {
+    this.#timeline.sent = now()
+    // An upstream may answer before it has the whole request.
+    if (this.#timeline.headers !== -1) return
+    this.#stage = 'response_headers'
+    this.#timeouts.requestSent(this.#timeline.sent)
+  }
+
+  upstreamInterim(status: number, headers: readonly Buffer[]): void {
+    this.#client.interim(
+      status,
+      headers.map(bytes => bytes.toString('latin1')),
+    )
+  }
+
+  upstreamHead(status: number, statusText: string, headers: readonly Buffer[]): boolean {
+    const at = now()
+    this.#timeline.headers = at
+    this.#stage = 'response_body'
+    this.#timeouts.responseByte(at)
+    if (this.#client.gone) return true
+    const head = responseHead(status, statusText, headers, this.route.responseRules, this.requestId)
+    if (head === undefined) {
+      this.#end('protocol_error', 'response_headers', new Error('the framing of the response is ambiguous'))
+      return true
+    }
+    if (this.route.shared.closing) this.#client.closeAfterwards()
+    this.#client.respond(head)
+    return !this.#client.blocked
+  }
+
+  upstreamData(chunk: Buffer): boolean {
+    this.#timeouts.responseByte()
+    return this.#client.write(chunk)
+  }
+
+  upstreamEnd(trailers: readonly (Buffer | string)[]): void {
+    this.#timeouts.responseReceived()
+    this.#client.end(trailers.map(String))
+    if (this.#outcome !== undefined) this.#close()
+  }
+
+  upstreamFailed(outcome: Outcome, error: Error | undefined): void {
+    this.#end(outcome, this.#stage, error)
+  }
+
+  upstreamCancelled(ms: number): void {
+    this.route.metrics.upstreamCancelled(ms / 1000)
+  }
+
+  timedOut(timeout: TimeoutName, outcome: Outcome, overrunMs: number): void {
+    if (this.#outcome === undefined) {
+      this.#timeout = timeout
+      this.#overrunMs = overrunMs
+    }
+    this.#end(outcome, this.stageNow)
+  }
+
+  // ---- the end ----
+
+  /** The one exit. Whatever comes after the first cause is its consequence, and ignored. */
+  #end(outcome: Outcome, stage: Stage | undefined, error?: Error): void {
+    if (this.#outcome === undefined) {
+      this.#outcome = outcome
+      this.#endStage = stage
+      this.#error = error
+      if (outcome !== 'completed') {
+        this.#upstream.cancel(new GivenUp(outcome))
+        this.#stopClient(outcome)
+      }
+    }
+    this.#close()
+  }
+
+  /** Before headers choose, after headers stop. */
+  #stopClient(outcome: Outcome): void {
+    const client = this.#client
+    if (client.canAnswer) {
+      if (this.route.shared.closing || outcome === 'draining') client.closeAfterwards()
+      client.reply(problem(outcome, OUTCOMES[outcome].status, this.#endStage, this.requestId))
+    } else if (!client.gone) {
+      client.cut()
+    }
+  }
+
+  #close(): void {
+    if (this.#closed) return
+    this.#closed = true
+    const outcome = this.#outcome ?? 'internal_error'
+    const { route } = this
+    const { shared } = route
+    this.#timeouts.stop()
+    this.#upstream.cancel(new GivenUp(outcome))
+    this.#upload?.destroy()
+    if (this.#hasBody) shared.vanished.unwatch(this)
+    route.inflight.delete(this)
+    shared.ledger.requests.closed++
+    this.#client.connection.idle(this)
+    const record = report(
+      route,
+      this.#client,
+      this.#upstream,
+      this.#timeline,
+      { requestId: this.requestId, path: this.path, clientAddress: this.clientAddress, rxBytes: this.#rxBytes },
+      {
+        outcome,
+        stage: this.#endStage,
+        timeout: this.#timeout,
+        overrunMs: this.#overrunMs,
+        error: this.#error,
+        clientAbortAge: this.#clientAbortAge,
+      },
+      now(),
+    )
+    route.metrics.finished(record)
+    shared.finished(record)
+  }
+}

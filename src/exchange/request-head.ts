@@ -1,0 +1,154 @@
+/**
+ * The request head as the upstream gets it: the client's header fields in their order and case, less what belongs to
+ * the hop, plus what only a gateway may say. One pass over the raw fields.
+ */
+import type { HeaderRules } from '../config/config.ts'
+import { clientBehind, type IsTrusted, type Peer } from './peer.ts'
+
+/** What is done with a client's header field of a certain name. */
+type Action = 'drop' | 'connection' | 'x-forwarded-for' | 'if-trusted' | 'request-id' | 'forwarded' | 'via'
+
+/** RFC 9110 section 7.6.1, and what the gateway writes itself. */
+const ACTIONS: readonly (readonly [string, Action])[] = [
+  ['connection', 'connection'],
+  ['keep-alive', 'drop'],
+  ['proxy-connection', 'drop'],
+  ['proxy-authenticate', 'drop'],
+  ['proxy-authorization', 'drop'],
+  ['te', 'drop'],
+  // undici cannot send trailer fields of a request: they are not forwarded, so they are not announced either.
+  ['trailer', 'drop'],
+  ['transfer-encoding', 'drop'],
+  ['upgrade', 'drop'],
+  ['http2-settings', 'drop'],
+  // undici refuses it; the gateway answers it at the client hop.
+  ['expect', 'drop'],
+  ['host', 'drop'],
+  ['content-length', 'drop'],
+  ['x-forwarded-for', 'x-forwarded-for'],
+  ['x-forwarded-proto', 'if-trusted'],
+  ['x-forwarded-host', 'if-trusted'],
+  ['x-forwarded-port', 'if-trusted'],
+  ['x-real-ip', 'drop'],
+  ['forwarded', 'forwarded'],
+  ['x-request-id', 'request-id'],
+]
+
+/** What a `Connection` field must not strip: framing, and what this gateway sets on the way (issue 5, part 3). */
+export type RequestRules = {
+  readonly actions: ReadonlyMap<string, Action>
+  readonly set: readonly string[]
+}
+
+/** A route's rules, merged once at start into one table with those of HTTP. */
+export function requestRules(rules: HeaderRules): RequestRules {
+  const actions = new Map<string, Action>(ACTIONS)
+  for (const name of rules.remove) actions.set(name, 'drop')
+  for (const [name] of rules.set) actions.set(name.toLowerCase(), 'drop')
+  return { actions, set: rules.set.flat() }
+}
+
+export interface RequestHead {
+  /** Flat, name and value in turn, as undici takes it. */
+  readonly headers: string[]
+  /** The address of the original client. */
+  readonly clientAddress: string
+  readonly requestId: string
+}
+
+/** @param contentLength what the client declared; undefined: no body, or a chunked one. */
+export function requestHead(
+  rawHeaders: readonly string[],
+  rules: RequestRules,
+  peer: Peer,
+  isTrusted: IsTrusted,
+  host: string,
+  contentLength: string | undefined,
+  newId: () => string,
+): RequestHead {
+  const { actions } = rules
+  const headers: string[] = []
+  let listed: string | undefined
+  let forwardedFor = ''
+  let forwarded = ''
+  let proto = 'http'
+  let forwardedHost = host
+  let port = ''
+  let requestId = ''
+  for (let i = 0; i < rawHeaders.length; i += 2) {
+    const name = rawHeaders[i] as string
+    const value = rawHeaders[i + 1] as string
+    const lower = name.toLowerCase()
+    switch (actions.get(lower)) {
+      case undefined:
+        headers.push(name, value)
+        break
+      case 'connection':
+        listed = listed === undefined ? value : `${listed},${value}`
+        break
+      case 'request-id':
+        if (peer.trusted && isRequestId(value)) requestId = value
+        break
+      case 'x-forwarded-for':
+        if (peer.trusted) forwardedFor = forwardedFor === '' ? value : `${forwardedFor}, ${value}`
+        break
+      case 'forwarded':
+        if (peer.trusted) forwarded = forwarded === '' ? value : `${forwarded}, ${value}`
+        break
+      case 'if-trusted':
+        if (!peer.trusted) break
+        if (lower === 'x-forwarded-proto') proto = value
+        else if (lower === 'x-forwarded-host') forwardedHost = value
+        else port = value
+        break
+      default:
+    }
+  }
+  if (listed !== undefined) dropListed(headers, listed)
+  const clientAddress = forwardedFor === '' ? peer.address : clientBehind(peer, forwardedFor, isTrusted)
+  if (requestId === '') requestId = newId()
+  if (contentLength !== undefined) headers.push('Content-Length', contentLength)
+  headers.push(
+    'X-Request-Id',
+    requestId,
+    'X-Forwarded-For',
+    forwardedFor === '' ? peer.address : `${forwardedFor}, ${peer.address}`,
+    'X-Forwarded-Proto',
+    proto,
+    'X-Forwarded-Host',
+    forwardedHost,
+    'X-Forwarded-Port',
+    port === '' ? String(peer.localPort) : port,
+    'X-Real-IP',
+    clientAddress,
+  )
+  if (forwarded !== '') headers.push('Forwarded', `${forwarded}, ${forwardedElement(peer, host)}`)
+  for (let i = 0; i < rules.set.length; i++) headers.push(rules.set[i] as string)
+  return { headers, clientAddress, requestId }
+}
+
+/** RFC 7239 section 4: one element for this hop; an IPv6 address is bracketed and quoted. */
+function forwardedElement(peer: Peer, host: string): string {
+  const node = peer.address.includes(':') ? `"[${peer.address}]"` : peer.address
+  return `for=${node};host="${host.replace(/["\\]/g, '')}";proto=http`
+}
+
+/** Takes the fields that `Connection` lists out of `headers`; what the gateway sets is added later and so survives. */
+export function dropListed(headers: string[], listed: string): void {
+  const plain = listed.toLowerCase()
+  if (plain === 'keep-alive' || plain === 'close') return
+  const names = new Set(plain.split(',').map(name => name.trim()))
+  let kept = 0
+  for (let i = 0; i < headers.length; i += 2) {
+    const name = headers[i] as string
+    if (names.has(name.toLowerCase())) continue
+    headers[kept++] = name
+    headers[kept++] = headers[i + 1] as string
+  }
+  headers.length = kept
+}
+
+/** A request id that is believed is also logged and sent on: printable, and of a sane length. */
+function isRequestId(value: string): boolean {
+  return value.length <= 128 && /^[\x21-\x7e]+$/.test(value)
+}

@@ -1,0 +1,87 @@
+/** The response head as the client gets it: the upstream's fields in their order and case, less those of its hop. */
+import type { HeaderRules } from '../config/config.ts'
+import { dropListed } from './request-head.ts'
+
+type Action = 'drop' | 'connection' | 'transfer-encoding' | 'content-length'
+
+const ACTIONS: readonly (readonly [string, Action])[] = [
+  ['connection', 'connection'],
+  ['keep-alive', 'drop'],
+  ['proxy-connection', 'drop'],
+  ['proxy-authenticate', 'drop'],
+  ['te', 'drop'],
+  ['upgrade', 'drop'],
+  ['transfer-encoding', 'transfer-encoding'],
+  ['content-length', 'content-length'],
+  ['x-request-id', 'drop'],
+]
+
+export interface ResponseRules {
+  readonly actions: ReadonlyMap<string, Action>
+  readonly set: readonly string[]
+}
+
+export function responseRules(rules: HeaderRules): ResponseRules {
+  const actions = new Map<string, Action>(ACTIONS)
+  for (const name of rules.remove) actions.set(name, 'drop')
+  for (const [name] of rules.set) actions.set(name.toLowerCase(), 'drop')
+  return { actions, set: rules.set.flat() }
+}
+
+export interface ResponseHead {
+  readonly status: number
+  readonly statusText: string
+  /** Flat, name and value in turn, as `ServerResponse.writeHead` takes it. */
+  readonly headers: string[]
+  /** -1: not declared. */
+  readonly contentLength: number
+}
+
+/**
+ * @returns undefined where the framing is not one that can be relayed: undici passes `Transfer-Encoding: foo`, or
+ * one given twice, as a plain 200, and the client would be handed bytes of unknown framing.
+ */
+export function responseHead(
+  status: number,
+  statusText: string,
+  raw: readonly Buffer[],
+  rules: ResponseRules,
+  requestId: string,
+): ResponseHead | undefined {
+  const { actions } = rules
+  const headers: string[] = []
+  let listed: string | undefined
+  let codings = 0
+  let contentLength = -1
+  for (let i = 0; i < raw.length; i += 2) {
+    const name = (raw[i] as Buffer).toString('latin1')
+    switch (actions.get(name.toLowerCase())) {
+      case undefined:
+        headers.push(name, (raw[i + 1] as Buffer).toString('latin1'))
+        break
+      case 'connection': {
+        const value = (raw[i + 1] as Buffer).toString('latin1')
+        listed = listed === undefined ? value : `${listed},${value}`
+        break
+      }
+      case 'transfer-encoding':
+        if ((raw[i + 1] as Buffer).toString('latin1').toLowerCase() !== 'chunked' || ++codings > 1) return undefined
+        break
+      case 'content-length': {
+        const value = (raw[i + 1] as Buffer).toString('latin1')
+        // RFC 9112 section 6.3: several that differ, or one that is no number, cannot be relayed.
+        if (contentLength !== -1 || !/^\d{1,15}$/.test(value)) return undefined
+        contentLength = Number(value)
+        // RFC 9110 section 8.6: a 204 has none.
+        if (status !== 204) headers.push(name, value)
+        break
+      }
+      default:
+    }
+  }
+  if (codings > 0 && contentLength !== -1) return undefined
+  if (listed !== undefined) dropListed(headers, listed)
+  for (let i = 0; i < rules.set.length; i++) headers.push(rules.set[i] as string)
+  headers.push('X-Request-Id', requestId)
+  return { status, statusText, headers, contentLength }
+}

@@ -1,0 +1,110 @@
+/** A configured route with everything its exchanges need, bound once at start: the hot path looks nothing up. */
+import type { Config, RouteConfig } from '../config/config.ts'
+import type { Ledger } from '../observe/ledger.ts'
+import type { ExchangeRecord } from '../observe/record.ts'
+import type { RouteMetrics } from '../observe/route-metrics.ts'
+import type { Upstream } from '../upstream/upstream.ts'
+import type { Exchange } from './exchange.ts'
+import type { IsTrusted } from './peer.ts'
+import { type RequestRules, requestRules } from './request-head.ts'
+import { type ResponseRules, responseRules } from './response-head.ts'
+import type { Vanished } from './vanished.ts'
+
+/** What all exchanges of one gateway share. */
+export interface Shared {
+  readonly ledger: Ledger
+  readonly isTrusted: IsTrusted
+  readonly newId: () => string
+  readonly vanished: Vanished
+  /** Called with every finished exchange, after its metrics. */
+  readonly finished: (record: ExchangeRecord) => void
+  /** Responses carry `Connection: close`: the gateway is about to stop. */
+  closing: boolean
+  /** New exchanges are refused. */
+  draining: boolean
+}
+
+/** Effective values in ms; Infinity: off. */
+export interface RouteLimits {
+  readonly request: number
+  readonly queue: number
+  readonly connect: number
+  readonly requestWrite: number
+  readonly responseHeaders: number
+  readonly bodyIdle: number
+  readonly clientBodyIdle: number
+  readonly clientWriteIdle: number
+  readonly minBodyRate: { readonly bytesPerMs: number; readonly graceMs: number } | null
+  readonly bodyBytes: number
+  readonly inFlight: number
+}
+
+export interface BoundRoute {
+  readonly name: string
+  readonly config: RouteConfig
+  readonly upstream: Upstream
+  readonly metrics: RouteMetrics
+  readonly shared: Shared
+  readonly limits: RouteLimits
+  readonly requestRules: RequestRules
+  readonly responseRules: ResponseRules
+  readonly finishOnAbort: boolean
+  /** Oldest first. */
+  readonly inflight: Set<Exchange>
+  /** Counts a connection that was taken: used before, or fresh. */
+  readonly reuse: (reused: boolean) => void
+  /** The request target for the upstream. */
+  rewrite(target: string): string
+}
+
+export function bindRoute(
+  route: RouteConfig,
+  config: Config,
+  upstream: Upstream,
+  metrics: RouteMetrics,
+  reuse: (reused: boolean) => void,
+  shared: Shared,
+): BoundRoute {
+  const { timeouts } = route
+  const { listen } = config
+  return {
+    name: route.name,
+    config: route,
+    upstream,
+    metrics,
+    shared,
+    limits: {
+      request: timeouts.request.value,
+      queue: timeouts.queue.value,
+      connect: timeouts.connect.value,
+      requestWrite: timeouts.requestWrite.value,
+      responseHeaders: timeouts.responseHeaders.value,
+      bodyIdle: timeouts.bodyIdle.value,
+      clientBodyIdle: listen.timeouts.bodyIdle.value,
+      clientWriteIdle: listen.timeouts.writeIdle.value,
+      minBodyRate:
+        listen.minBodyRate === null
+          ? null
+          : { bytesPerMs: listen.minBodyRate.bytesPerSecond / 1000, graceMs: listen.minBodyRate.graceMs },
+      bodyBytes: route.limits.bodyBytes.value,
+      inFlight: route.limits.inFlight.value,
+    },
+    requestRules: requestRules(route.requestHeaders),
+    responseRules: responseRules(route.responseHeaders),
+    finishOnAbort: route.onClientAbort.value === 'finish',
+    inflight: new Set(),
+    reuse,
+    rewrite: rewriter(route),
+  }
+}
+
+/** Replaces the bytes that were matched by those that were configured; the rest of the target stays as it came. */
+function rewriter({ match, rewrite }: RouteConfig): (target: string) => string {
+  if (rewrite.path === null) return target => target
+  const base = rewrite.path === '/' ? '' : rewrite.path
+  const matched = match.path === '/' ? 0 : match.path.length
+  return target => {
+    const rest = target.slice(matched)
+    return base === '' && !rest.startsWith('/') ? `/${rest}` : base + rest
+  }
+}

@@ -1,0 +1,32 @@
+/** The instants of an exchange, and the durations of its stages that are read off them. */
+import type { StageTimes } from '../observe/record.ts'
+
+export class Timeline {
+  readonly started: number
+  /** -1: not reached. Monotonic ms. */
+  asked = -1
+  slot = -1
+  dialling = -1
+  connected = -1
+  sent = -1
+  headers = -1
+
+  constructor(at: number) {
+    this.started = at
+  }
+
+  /** The durations at `end`; a stage that was entered and not left ends there. */
+  times(end: number): StageTimes {
+    const { started, asked, slot, dialling, connected, sent, headers } = this
+    // An upstream may answer before it has the whole request: the writing ends with the answer then.
+    const written = sent === -1 || (headers !== -1 && headers < sent) ? headers : sent
+    return {
+      queue: asked === -1 ? -1 : (slot === -1 ? end : slot) - asked,
+      connect: dialling === -1 ? -1 : (connected === -1 ? end : connected) - dialling,
+      requestWrite: connected === -1 ? -1 : (written === -1 ? end : written) - connected,
+      responseHeaders: written === -1 ? -1 : (headers === -1 ? end : headers) - written,
+      responseBody: headers === -1 ? -1 : end - headers,
+      total: end - started,
+    }
+  }
+}

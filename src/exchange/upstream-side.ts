@@ -1,0 +1,212 @@
+/**
+ * The upstream's side of an exchange: the wait for a slot, the dial, and one or two attempts, told as events in the
+ * words of the gateway. The handler is undici's lower interface (`onConnect`, `onHeaders`, ...), which hands over raw
+ * header bytes, where the newer one (`onResponseStart`, ...) builds an object from them that a proxy has no use for.
+ */
+import type { Dispatcher } from 'undici'
+import type { Outcome } from '../outcome.ts'
+import type { Borrower, Connection } from '../upstream/connection.ts'
+import type { DialStage } from '../upstream/dial.ts'
+import type { Upstream, Waiter } from '../upstream/upstream.ts'
+import { classify } from './failure.ts'
+import type { Upload } from './upload.ts'
+
+export interface UpstreamEvents {
+  /** Waits for a slot. */
+  upstreamQueued(): void
+  /** A slot was taken; its connection is to be dialled, or is one that has served before. */
+  upstreamSlot(connection: Connection): void
+  upstreamDialling(stage: DialStage): void
+  /** The request is being written. */
+  upstreamConnected(): void
+  /** The last byte of the request was handed to the upstream's socket. */
+  upstreamRequestSent(): void
+  upstreamInterim(status: number, headers: readonly Buffer[]): void
+  /** @returns false where the body should wait */
+  upstreamHead(status: number, statusText: string, headers: readonly Buffer[]): boolean
+  /** @returns false where the rest of the body should wait */
+  upstreamData(chunk: Buffer): boolean
+  upstreamEnd(trailers: readonly (Buffer | string)[]): void
+  upstreamFailed(outcome: Outcome, error: Error | undefined): void
+  /** The connection of a request that was given up is closed; `ms` since it was. */
+  upstreamCancelled(ms: number): void
+}
+
+/** What is sent. */
+export interface UpstreamRequest {
+  readonly method: string
+  readonly target: string
+  readonly headers: string[]
+  readonly body: Upload | null
+  /** The request may be sent again when a reused connection turns out to be dead (RFC 9110 section 9.2.2). */
+  readonly replayable: boolean
+  /** Sets the Host that the chosen endpoint wants; undefined: the endpoint's own. */
+  readonly host: string | undefined
+}
+
+/** Interim responses that are passed on; an upstream that sends more is not stopped, but not amplified either. */
+const MAX_INTERIM = 16
+
+type LowerHandler = Dispatcher.DispatchHandler & { onRequestSent(): void; onResponseStarted(): void }
+
+export class UpstreamSide implements Waiter, Borrower, LowerHandler {
+  /** The connection in use, or the last that was. */
+  connection: Connection | undefined
+  attempts = 0
+  reused = false
+  readonly #upstream: Upstream
+  readonly #events: UpstreamEvents
+  #request: UpstreamRequest | undefined
+  #waiting = false
+  #over = false
+  #dialling: DialStage | undefined
+  #responseStarted = false
+  #headersReceived = false
+  #interims = 0
+  #resume: (() => void) | undefined
+
+  constructor(upstream: Upstream, events: UpstreamEvents) {
+    this.#upstream = upstream
+    this.#events = events
+  }
+
+  start(request: UpstreamRequest): void {
+    this.#request = request
+    const got = this.#upstream.acquire(this)
+    if (got === 'full') {
+      this.#over = true
+      this.#events.upstreamFailed('queue_full', undefined)
+    } else if (got === 'queued') {
+      this.#waiting = true
+      this.#events.upstreamQueued()
+    } else {
+      this.slotReady(got)
+    }
+  }
+
+  /** Whether there is anything to cancel. */
+  get over(): boolean {
+    return this.#over
+  }
+
+  slotReady(connection: Connection): void {
+    this.#waiting = false
+    this.#attempt(connection)
+  }
+
+  /** Goes on with a response body that was paused. */
+  resume(): void {
+    this.#resume?.()
+  }
+
+  /** Gives the request up: leaves the queue, ends the dial, or resets the connection. */
+  cancel(reason: Error): void {
+    if (this.#over) return
+    this.#over = true
+    if (this.#waiting) {
+      this.#upstream.leave(this)
+      return
+    }
+    this.connection?.kill(reason, ms => this.#events.upstreamCancelled(ms))
+    this.#request?.body?.destroy()
+  }
+
+  #attempt(connection: Connection): void {
+    const request = this.#request as UpstreamRequest
+    this.connection = connection
+    this.attempts++
+    this.reused = connection.served > 0
+    connection.borrow(this)
+    this.#events.upstreamSlot(connection)
+    if (this.#over) return
+    const { host } = request
+    try {
+      connection.dispatch(
+        {
+          path: request.target,
+          method: request.method as Dispatcher.HttpMethod,
+          headers: host === undefined ? request.headers : ['Host', host, ...request.headers],
+          body: request.body,
+        },
+        this,
+      )
+    } catch (error) {
+      this.onError(error as Error)
+    }
+  }
+
+  dialStage(stage: DialStage): void {
+    // Also for a connection that was reused and found dead before anything was written to it.
+    this.reused = false
+    this.#dialling = stage
+    if (!this.#over) this.#events.upstreamDialling(stage)
+  }
+
+  dialled(): void {
+    this.#dialling = undefined
+  }
+
+  onConnect(): void {
+    if (!this.#over) this.#events.upstreamConnected()
+  }
+
+  onRequestSent(): void {
+    if (!this.#over) this.#events.upstreamRequestSent()
+  }
+
+  onResponseStarted(): void {
+    this.#responseStarted = true
+  }
+
+  onHeaders(status: number, headers: Buffer[], resume: () => void, statusText: string): boolean {
+    if (this.#over) return true
+    if (status < 200) {
+      if (++this.#interims <= MAX_INTERIM) this.#events.upstreamInterim(status, headers)
+      return true
+    }
+    this.#headersReceived = true
+    this.#resume = resume
+    return this.#events.upstreamHead(status, statusText, headers)
+  }
+
+  onData(chunk: Buffer): boolean {
+    return this.#over ? true : this.#events.upstreamData(chunk)
+  }
+
+  onComplete(trailers: readonly (Buffer | string)[] | null): void {
+    if (this.#over) return
+    const { connection } = this
+    // undici calls a close-delimited body that ended in a RST complete (stack fact 28).
+    if (connection?.broke !== undefined) {
+      this.onError(connection.broke)
+      return
+    }
+    this.#over = true
+    connection?.release()
+    this.#request?.body?.destroy()
+    this.#events.upstreamEnd(trailers ?? [])
+  }
+
+  onError(error: Error): void {
+    if (this.#over) return
+    const { connection } = this
+    const request = this.#request as UpstreamRequest
+    const cause = connection?.broke ?? error
+    const outcome = classify(cause, {
+      dialling: this.#dialling,
+      reused: this.reused,
+      responseStarted: this.#responseStarted,
+      headersReceived: this.#headersReceived,
+    })
+    if (outcome === 'stale_connection' && request.replayable && this.attempts === 1 && connection !== undefined) {
+      this.#attempt(this.#upstream.replace(connection))
+      return
+    }
+    this.#over = true
+    // What is not HTTP may still be coming, and what we sent may still be worked on.
+    if (connection !== undefined && !connection.closed) connection.kill(cause)
+    else connection?.ended()
+    request.body?.destroy()
+    this.#events.upstreamFailed(outcome, cause)
+  }
+}

@@ -1,0 +1,162 @@
+/** Composition: everything a gateway is made of, built from a Config, started, drained and stopped in order. */
+import { randomBytes } from 'node:crypto'
+import type { AddressInfo } from 'node:net'
+import { type AdminServer, startAdmin } from './admin.ts'
+import type { Config } from './config/config.ts'
+import type { Exchange } from './exchange/exchange.ts'
+import { trustedBy } from './exchange/peer.ts'
+import { type BoundRoute, bindRoute, type Shared } from './exchange/route.ts'
+import { Vanished } from './exchange/vanished.ts'
+import { Ledger } from './observe/ledger.ts'
+import type { LogCounts } from './observe/log-sink.ts'
+import { createLogger, type GatewayLog, type LineSink } from './observe/logger.ts'
+import { createMetrics, type Metrics } from './observe/metrics.ts'
+import { type GatewayServer, startServer } from './server/server.ts'
+import { Upstream } from './upstream/upstream.ts'
+
+export interface Gateway {
+  readonly address: AddressInfo
+  readonly adminAddress: AddressInfo
+  readonly log: GatewayLog
+  /**
+   * Leaves in good order: readyz turns red, `drain.delay` passes while everything is still served, then nothing new is
+   * taken, and what is in flight may end until `drain.deadline`.
+   * @returns how many exchanges had to be cut
+   */
+  drain(): Promise<number>
+  /** Ends a drain, or the gateway, at once: what is in flight is cut as `drain_killed`. */
+  cut(): void
+  /** Stops listening and closes every connection. To be called after `drain` or `cut`. */
+  close(): Promise<void>
+}
+
+export interface GatewayParts {
+  readonly config: Config
+  readonly sink: LineSink & LogCounts
+  readonly version: string
+}
+
+export async function startGateway({ config, sink, version }: GatewayParts): Promise<Gateway> {
+  const ledger = new Ledger()
+  const log = createLogger(sink, config.log.level)
+  const upstreams = new Map(config.upstreams.map(upstream => [upstream.name, new Upstream(upstream, ledger.slots)]))
+  const routes: BoundRoute[] = []
+  let server: GatewayServer | undefined
+  let quiet: (() => void) | undefined
+
+  const inflight = (): number => routes.reduce((sum, route) => sum + route.inflight.size, 0)
+  const exchanges = (): Exchange[] => routes.flatMap(route => [...route.inflight])
+  ledger.requests.live = inflight
+  ledger.timers.live = () => exchanges().filter(exchange => exchange.ticking).length
+  ledger.slots.live = () => sum([...upstreams.values()].flatMap(({ endpoints }) => endpoints.map(e => e.borrowedNow)))
+
+  const byName = new Map<string, BoundRoute>()
+  const metrics: Metrics = createMetrics(config, {
+    version,
+    ledger,
+    log: sink,
+    inflight: name => byName.get(name)?.inflight.size ?? 0,
+    oldestInflightSeconds: name => {
+      const [oldest] = byName.get(name)?.inflight ?? []
+      return oldest === undefined ? 0 : oldest.ageMs(performance.now()) / 1000
+    },
+    queueDepth: name => upstreams.get(name)?.queued ?? 0,
+    poolConnections: (name, url) => {
+      const endpoint = upstreams.get(name)?.endpoints.find(({ config: { url: own } }) => own === url)
+      return {
+        connecting: endpoint?.count('connecting') ?? 0,
+        active: endpoint?.count('active') ?? 0,
+        idle: endpoint?.count('idle') ?? 0,
+      }
+    },
+    clientConnections: () => server?.connections() ?? 0,
+  })
+
+  const shared: Shared = {
+    ledger,
+    isTrusted: trustedBy(config.listen.trustedProxies),
+    newId: requestIds(),
+    vanished: new Vanished(),
+    finished: record => {
+      if (config.log.access) log.access(record)
+      if (quiet !== undefined && inflight() === 0) quiet()
+    },
+    closing: false,
+    draining: false,
+  }
+  for (const route of config.routes) {
+    const upstream = upstreams.get(route.upstream)
+    if (upstream === undefined) throw new Error(`route ${route.name}: no upstream ${route.upstream}`)
+    const { reuse } = metrics.upstream(route.upstream)
+    const bound = bindRoute(route, config, upstream, metrics.route(route.name), reuse, shared)
+    routes.push(bound)
+    byName.set(route.name, bound)
+  }
+
+  const admin: AdminServer = await startAdmin(config, {
+    metrics,
+    routes,
+    upstreams: [...upstreams.values()],
+    ready: () => server !== undefined && !shared.closing,
+  })
+  server = await startServer(config.listen, { routes, shared, metrics }).catch(async error => {
+    await admin.close()
+    throw error
+  })
+  const listening = server
+
+  let hurry: () => void = () => {}
+  const cutSignal = new Promise<void>(resolve => {
+    hurry = resolve
+  })
+  const within = (ms: number, event: Promise<void>): Promise<void> => {
+    let timer: NodeJS.Timeout | undefined
+    const late = new Promise<void>(resolve => {
+      timer = setTimeout(resolve, ms)
+    })
+    return Promise.race([late, event, cutSignal]).finally(() => clearTimeout(timer))
+  }
+  const never = new Promise<void>(() => {})
+
+  return {
+    address: server.address,
+    adminAddress: admin.address,
+    log,
+    drain: async () => {
+      shared.closing = true
+      await within(config.drain.delayMs, never)
+      shared.draining = true
+      listening.stopAccepting()
+      const done = new Promise<void>(resolve => {
+        quiet = resolve
+      })
+      if (inflight() > 0) await within(config.drain.deadlineMs, done)
+      const left = exchanges()
+      for (const exchange of left) exchange.drainKill()
+      return left.length
+    },
+    cut: () => {
+      shared.closing = true
+      shared.draining = true
+      hurry()
+      for (const exchange of exchanges()) exchange.drainKill()
+    },
+    close: async () => {
+      await listening.close()
+      await admin.close()
+      for (const upstream of upstreams.values()) upstream.close()
+      metrics.close()
+    },
+  }
+}
+
+/** Unique in this process by a counter, between processes by 48 random bits: `5f3a9c0e12ab-1k`. */
+function requestIds(): () => string {
+  const process = randomBytes(6).toString('hex')
+  let next = 0
+  return () => `${process}-${(next++).toString(36)}`
+}
+
+function sum(numbers: readonly number[]): number {
+  return numbers.reduce((total, number) => total + number, 0)
+}

@@ -1,0 +1,249 @@
+/**
+ * The client-facing server: one Fastify listener, one registration for each route, and an exchange for every request.
+ * Fastify finds the route and steps aside in `onRequest`: its own body parsers buffer, its reply and its signals hang
+ * on the end of the request BODY (stack facts 1 to 3, 9).
+ */
+import {
+  createServer,
+  type Server as HttpServer,
+  type IncomingMessage,
+  METHODS,
+  type ServerOptions,
+  type ServerResponse,
+} from 'node:http'
+import type { AddressInfo, Socket } from 'node:net'
+import Fastify, { type FastifyInstance } from 'fastify'
+import type { ListenConfig } from '../config/config.ts'
+import { bindConnection, ClientConnection, connectionOf } from '../exchange/client-connection.ts'
+import { Exchange } from '../exchange/exchange.ts'
+import { peerOf } from '../exchange/peer.ts'
+import type { BoundRoute, Shared } from '../exchange/route.ts'
+import type { Metrics } from '../observe/metrics.ts'
+import { NO_ROUTE } from '../observe/route-metrics.ts'
+import { connectRefusal, parseRefusal } from './parse-error.ts'
+import { Refuser } from './refusal.ts'
+import { hostnameOf, readTarget } from './target.ts'
+
+/** What the door knows of a request; carried to the route on the request itself. */
+interface Arrival {
+  target: string
+  expectsContinue: boolean
+  /** The tree of routes it is looked up in: a host's, or the general one. */
+  hostTree: boolean
+}
+const ARRIVAL = Symbol('hopgate.arrival')
+type Arrived = IncomingMessage & { [ARRIVAL]: Arrival }
+
+/** Every method that can be routed. CONNECT and TRACE are answered 405: the one tunnels, the other reflects headers. */
+const ROUTABLE = METHODS.filter(method => method !== 'CONNECT' && method !== 'TRACE')
+
+export interface GatewayServer {
+  readonly address: AddressInfo
+  readonly connections: () => number
+  /** Takes no new connections; idle ones are closed, those with an exchange live on. */
+  stopAccepting(): void
+  /** Destroys every connection that is left. */
+  close(): Promise<void>
+}
+
+export interface ServerDeps {
+  readonly routes: readonly BoundRoute[]
+  readonly shared: Shared
+  readonly metrics: Metrics
+}
+
+export async function startServer(listen: ListenConfig, deps: ServerDeps): Promise<GatewayServer> {
+  const { routes, shared, metrics } = deps
+  const refuser = new Refuser(shared, metrics.route(NO_ROUTE))
+  const hosts = new Set(routes.flatMap(({ config }) => config.match.host ?? []))
+  const sockets = new Set<Socket>()
+
+  const app: FastifyInstance = Fastify({
+    serverFactory: route => createDoor(listen, deps, refuser, hosts, sockets, route),
+    exposeHeadRoutes: false,
+    return503OnClosing: false,
+    routerOptions: {
+      caseSensitive: true,
+      ignoreTrailingSlash: false,
+      maxParamLength: 65_536,
+      querystringParser: noQuery,
+    },
+  })
+  for (const method of ROUTABLE) {
+    if (!app.supportedMethods.includes(method)) app.addHttpMethod(method, { hasBody: true })
+  }
+  // Nothing of a body is read before the exchange wants it, whatever its type.
+  app.removeAllContentTypeParsers()
+  app.addContentTypeParser('*', (_request, _payload, done) => done(null))
+
+  for (const route of routes) {
+    const { host, kind, path, methods } = route.config.match
+    const tree = host === null ? '' : treeOf(host)
+    const pattern = tree + path.replaceAll(':', '::')
+    const urls = kind === 'exact' ? [pattern] : path === '/' ? [`${tree}/*`] : [pattern, `${pattern}/*`]
+    for (const url of urls) {
+      app.route({
+        method: methods === null ? ROUTABLE : [...methods],
+        url,
+        onRequest: (request, reply) => {
+          reply.hijack()
+          begin(route, request.raw as Arrived, reply.raw)
+        },
+        handler: () => {
+          throw new Error('unreachable: onRequest has taken the request')
+        },
+      })
+    }
+  }
+
+  app.setNotFoundHandler((request, reply) => {
+    const req = request.raw as Arrived
+    const arrival = req[ARRIVAL]
+    reply.hijack()
+    if (arrival.hostTree) {
+      // Not among its host's own routes: those that are for any host are next.
+      arrival.hostTree = false
+      req.url = arrival.target
+      app.routing(req, reply.raw)
+      return
+    }
+    const connection = connectionOf(req.socket)
+    if (connection === undefined) return
+    const allow = methodsElsewhere(routes, hostnameOf(req.headers.host ?? ''), arrival.target)
+    const method = req.method === 'TRACE' || allow.length > 0
+    refuser.refuse(req, reply.raw, connection, {
+      outcome: 'no_route',
+      stage: 'route',
+      ...(method ? { status: 405, allow } : {}),
+    })
+  })
+
+  const { host, port } = listen.address
+  await app.listen({ host, port, backlog: listen.backlog })
+  const server = app.server as HttpServer
+  return {
+    address: server.address() as AddressInfo,
+    connections: () => sockets.size,
+    stopAccepting: () => {
+      server.close()
+      server.closeIdleConnections()
+    },
+    close: async () => {
+      for (const socket of sockets) socket.destroy()
+      await app.close()
+    },
+  }
+}
+
+/** The HTTP server below Fastify, and what is done with a request before it is routed. */
+function createDoor(
+  listen: ListenConfig,
+  { shared, metrics }: ServerDeps,
+  refuser: Refuser,
+  hosts: ReadonlySet<string>,
+  sockets: Set<Socket>,
+  route: (req: IncomingMessage, res: ServerResponse) => void,
+): HttpServer {
+  const headersMs = listen.timeouts.headers.value
+  const options: ServerOptions = {
+    maxHeaderSize: listen.maxHeaderBytes,
+    headersTimeout: headersMs,
+    // Polled, every 30 s by default: often enough for the promised tolerance of max(50 ms, 2 %).
+    connectionsCheckingInterval: Math.max(10, Math.min(100, headersMs / 100)),
+    // Bodies have clocks of their own.
+    requestTimeout: 0,
+    // Node 20 adds a second to it: ClientConnection has its own.
+    keepAliveTimeout: 0,
+    noDelay: true,
+    // Node would answer 400 itself, unobserved.
+    requireHostHeader: false,
+    insecureHTTPParser: false,
+  }
+  const server = createServer(options)
+  server.maxConnections = listen.maxConnections
+  server.maxHeadersCount = 0
+  server.timeout = 0
+
+  const enter = (req: IncomingMessage, res: ServerResponse, expectsContinue: boolean): void => {
+    const connection = connectionOf(req.socket)
+    if (connection === undefined) return
+    const host = req.headers.host
+    const read = readTarget(req.url ?? '')
+    // RFC 9112 section 3.2: a request of HTTP/1.1 without Host, or with two, is refused.
+    const hostless = host === undefined && req.httpVersionMinor === 1
+    if (read === undefined || hostless || (read.authority !== undefined && read.authority !== host)) {
+      refuser.refuse(req, res, connection, { outcome: 'bad_request', stage: 'request_headers', close: true })
+      return
+    }
+    const tree = hosts.size > 0 && host !== undefined ? hostnameOf(host) : ''
+    const hostTree = tree !== '' && hosts.has(tree)
+    ;(req as Arrived)[ARRIVAL] = { target: read.target, expectsContinue, hostTree }
+    req.url = hostTree ? treeOf(tree) + read.target : read.target
+    route(req, res)
+  }
+
+  server.on('connection', (socket: Socket) => {
+    const none = metrics.route(NO_ROUTE)
+    const keepalive = listen.timeouts.keepalive.value
+    const connection = new ClientConnection(socket, peerOf(socket, shared.isTrusted), keepalive, overrun =>
+      none.timeoutFired('listen.timeouts.keepalive', overrun),
+    )
+    bindConnection(socket, connection)
+    sockets.add(socket)
+    socket.on('close', () => sockets.delete(socket))
+    metrics.clientConnection('accepted')
+  })
+  server.on('drop', () => metrics.clientConnection('refused_limit'))
+  server.on('request', (req, res) => enter(req, res, false))
+  server.on('checkContinue', (req, res) => enter(req, res, true))
+  // An expectation that nobody knows (RFC 9110 section 10.1.1 leaves the choice): dropped, and the request served.
+  server.on('checkExpectation', (req, res) => enter(req, res, false))
+  server.on('connect', (req: IncomingMessage, socket: Socket) => {
+    const connection = connectionOf(socket)
+    if (connection !== undefined) refuser.refuseRaw(connection, connectRefusal(ROUTABLE), 'CONNECT', req.url ?? '')
+  })
+  server.on('clientError', (error: Error, socket: Socket) => {
+    const connection = connectionOf(socket)
+    const refusal = parseRefusal(error, listen)
+    if (connection === undefined || refusal === undefined || !socket.writable) {
+      socket.destroy()
+      return
+    }
+    const answer = (): void => {
+      metrics.clientConnection(refusal.timeout === undefined ? 'parse_error' : 'header_timeout')
+      refuser.refuseRaw(connection, refusal)
+    }
+    if (!connection.malformed(error, answer)) answer()
+  })
+  return server
+}
+
+function begin(route: BoundRoute, req: Arrived, res: ServerResponse): void {
+  const connection = connectionOf(req.socket)
+  if (connection === undefined) return
+  const { target, expectsContinue } = req[ARRIVAL]
+  new Exchange(route, req, res, connection, target, expectsContinue).begin()
+}
+
+/** A path prefix no request can have: the root of the routes of one host. Normalised targets hold no control bytes. */
+function treeOf(host: string): string {
+  return `/\u0001${host}`
+}
+
+function noQuery(): Record<string, string> {
+  return {}
+}
+
+/** The methods with which some route would take this target. */
+function methodsElsewhere(routes: readonly BoundRoute[], host: string, target: string): string[] {
+  const query = target.indexOf('?')
+  const path = query === -1 ? target : target.slice(0, query)
+  const allowed = new Set<string>()
+  for (const { config } of routes) {
+    const { match } = config
+    if (match.host !== null && match.host !== host) continue
+    const inside = match.kind === 'prefix' && (match.path === '/' || path.startsWith(`${match.path}/`))
+    if (path === match.path || inside) for (const method of match.methods ?? ROUTABLE) allowed.add(method)
+  }
+  return [...allowed]
+}

@@ -1,0 +1,15 @@
+/** Ends a TCP connection at once, by RST where the kernel allows it. */
+import type { Socket } from 'node:net'
+
+/**
+ * What is pending is dropped, the peer learns of it now, and nothing stays behind in TIME_WAIT.
+ *
+ * While a FIN is on its way libuv refuses the reset (uv_tcp_close_reset: UV_EINVAL), and Node then leaves the
+ * descriptor open for good and hangs at exit (measured): such a socket is closed the plain way. So is one that is
+ * still dialling: `resetAndDestroy` would wait for the dial.
+ */
+export function sever(socket: Socket): void {
+  if (socket.destroyed) return
+  if (socket.connecting || (socket.writableEnded && !socket.writableFinished)) socket.destroy()
+  else socket.resetAndDestroy()
+}

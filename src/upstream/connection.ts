@@ -1,0 +1,218 @@
+/**
+ * One connection to an endpoint, and the slot it fills: an undici Client of our own for each, so that nothing ever
+ * waits in a queue that is not ours (undici's is unbounded, and deaf to cancellation while it waits), and so that this
+ * very socket can be reset, aged and watched.
+ */
+import type { Socket } from 'node:net'
+import { Client, type Dispatcher } from 'undici'
+import { sever } from '../sever.ts'
+import type { Dial, DialEvents, Dialled, DialStage } from './dial.ts'
+import { dial } from './dial.ts'
+import type { Endpoint } from './endpoint.ts'
+
+/** Who uses a connection now: the upstream side of an exchange. */
+export interface Borrower extends DialEvents {
+  /** The connection can be written to. */
+  dialled(): void
+}
+
+export type ConnectionState = 'connecting' | 'active' | 'idle'
+
+export class Connection {
+  readonly endpoint: Endpoint
+  /** Requests served before the present one. */
+  served = 0
+  /** What the socket said when it broke; also set for a reset that Node hides (see `watch`). */
+  broke: Error | undefined
+  #borrower: Borrower | undefined
+  readonly #client: Client
+  #dial: Dial | undefined
+  #socket: Socket | undefined
+  #raw: Socket | undefined
+  #bornAt = 0
+  #closed = false
+  #killed: Error | undefined
+  /** When the connection was killed, monotonic ms, and who wants to know how long the close took. */
+  #killedAt = 0
+  #onKilled: ((tookMs: number) => void) | undefined
+
+  constructor(endpoint: Endpoint) {
+    this.endpoint = endpoint
+    this.#client = new Client(endpoint.httpOrigin, {
+      pipelining: 1,
+      connect: (_options: unknown, callback: (error: Error | null, socket: Socket | null) => void) =>
+        this.#connect(callback),
+      // undici's timers tick every 500 ms (measured) and start in the wrong places: ours are the promise.
+      headersTimeout: 0,
+      bodyTimeout: 0,
+      keepAliveTimeout: endpoint.pool.keepaliveMs,
+      keepAliveMaxTimeout: endpoint.pool.keepaliveMs,
+      // Taken off the upstream's own `Keep-Alive: timeout` hint, in whole seconds, so that we close before it does.
+      keepAliveTimeoutThreshold: 1000,
+      maxHeaderSize: 64 * 1024,
+    } as ConstructorParameters<typeof Client>[1])
+  }
+
+  get state(): ConnectionState {
+    if (this.#borrower === undefined) return 'idle'
+    return this.#socket === undefined ? 'connecting' : 'active'
+  }
+
+  get borrowed(): boolean {
+    return this.#borrower !== undefined
+  }
+
+  get closed(): boolean {
+    return this.#closed
+  }
+
+  /** The socket HTTP is spoken on; undefined while dialling. */
+  get socket(): Socket | undefined {
+    return this.#socket
+  }
+
+  /** The TCP socket, below TLS: where the kernel's progress shows. */
+  get rawSocket(): Socket | undefined {
+    return this.#raw
+  }
+
+  ageMs(at: number): number {
+    return at - this.#bornAt
+  }
+
+  borrow(borrower: Borrower): void {
+    this.#borrower = borrower
+    this.endpoint.borrowed++
+  }
+
+  dispatch(options: Dispatcher.DispatchOptions, handler: Dispatcher.DispatchHandler): void {
+    this.#client.dispatch(options, handler)
+  }
+
+  /** The borrower is done and the connection may serve another; undici has still to finish its own turn with it. */
+  release(): void {
+    if (this.#letGo()) process.nextTick(settleReleased, this)
+  }
+
+  /**
+   * Ends the connection at once by RST. A FIN would leave a TIME_WAIT here for each abort (470 aborts a second exhaust
+   * the port range: haproxy#136) and would let the upstream work on.
+   * @param closed called when the socket is gone, with how long it took in ms.
+   */
+  kill(reason: Error, closed?: (tookMs: number) => void): void {
+    this.#killed ??= reason
+    const wasBorrowed = this.#letGo()
+    if (this.#closed || this.#killedAt !== 0) {
+      if (wasBorrowed && this.#closed) this.endpoint.connectionClosed(this)
+      return
+    }
+    this.#killedAt = performance.now()
+    this.#onKilled = closed
+    if (this.#dial !== undefined) {
+      this.#dial.cancel(reason)
+    } else if (this.#raw !== undefined) {
+      // Below TLS first: TLSSocket has no reset of its own, and destroying it alone would send a FIN.
+      sever(this.#raw)
+      this.#socket?.destroy()
+    } else {
+      // Dispatched, but undici has not come to dial yet: its call of the connector will be refused.
+      this.#onClose()
+    }
+  }
+
+  /** Ends an unused connection in the orderly way. */
+  retire(): void {
+    this.#killed ??= new Error('retired')
+    this.#socket?.destroy()
+  }
+
+  /** Called one tick after `release`, when undici has made up its mind whether the socket lives on. */
+  settleReleased(): void {
+    if (this.#closed || this.#socket === undefined || this.#socket.destroyed) return
+    this.served++
+    this.endpoint.connectionFree(this)
+  }
+
+  #letGo(): boolean {
+    if (this.#borrower === undefined) return false
+    this.#borrower = undefined
+    this.endpoint.borrowed--
+    this.endpoint.slotReturned()
+    return true
+  }
+
+  /**
+   * undici calls this for the first dispatch, and again when the idle socket died between a dispatch and its write
+   * (it looks once more before it writes): nothing was sent then, so the same request simply gets a fresh dial.
+   */
+  #connect(callback: (error: Error | null, socket: Socket | null) => void): void {
+    if (this.#killed !== undefined || this.#borrower === undefined) {
+      callback(this.#killed ?? new Error('nobody waits for this connection'), null)
+      return
+    }
+    this.#closed = false
+    this.served = 0
+    this.broke = undefined
+    this.endpoint.reopened(this)
+    this.#dial = dial(this.endpoint.config, this.endpoint.tls, this.#borrower, (error, dialled) => {
+      this.#dial = undefined
+      if (error !== null || dialled === null) {
+        callback(error, null)
+        this.#onClose()
+        return
+      }
+      this.#watch(dialled)
+      this.#borrower?.dialled()
+      callback(null, dialled.socket)
+    })
+  }
+
+  #watch({ socket, raw }: Dialled): void {
+    this.#socket = socket
+    this.#raw = raw
+    this.#bornAt = performance.now()
+    const remember = (error: Error): void => {
+      this.broke ??= error
+    }
+    // Both before undici's own listeners, which are added when the connector's callback runs.
+    raw.on('error', remember)
+    if (socket !== raw) socket.on('error', remember)
+    socket.on('end', () => {
+      if (wasReset(raw)) remember(Object.assign(new Error('read ECONNRESET'), { code: 'ECONNRESET' }))
+    })
+    socket.on('close', () => this.#onClose())
+  }
+
+  #onClose(): void {
+    if (this.#closed) return
+    this.#closed = true
+    this.#socket = undefined
+    this.#raw = undefined
+    if (this.#killedAt !== 0) this.#onKilled?.(performance.now() - this.#killedAt)
+    // While borrowed, the slot stays taken until the borrower has heard of the end and lets go.
+    if (this.#borrower === undefined) this.endpoint.connectionClosed(this)
+  }
+
+  /** The borrower has heard that the connection ended by itself. */
+  ended(): void {
+    if (!this.#letGo()) return
+    if (this.#closed) this.endpoint.connectionClosed(this)
+    else this.retire()
+  }
+}
+
+function settleReleased(connection: Connection): void {
+  connection.settleReleased()
+}
+
+/**
+ * On Node 20 a RST that arrives together with data, or while reading is paused, shows as a clean `end` (40 of 40;
+ * Node 24 reports ECONNRESET). The kernel remembers: after a FIN the peer's name is still there, after a RST it is not.
+ */
+function wasReset(raw: Socket): boolean {
+  const handle = (raw as unknown as { _handle: { getpeername?(out: object): number } | null })._handle
+  return handle?.getpeername !== undefined && handle.getpeername({}) !== 0
+}
+
+/** For labels. */
+export type { DialStage }
