@@ -6,6 +6,7 @@ import type { Config } from './config/config.ts'
 import type { Exchange } from './exchange/exchange.ts'
 import { trustedBy } from './exchange/peer.ts'
 import { type BoundRoute, bindRoute, type Shared } from './exchange/route.ts'
+import { SocketTable } from './exchange/socket-table.ts'
 import { Vanished } from './exchange/vanished.ts'
 import { Ledger } from './observe/ledger.ts'
 import type { LogCounts } from './observe/log-sink.ts'
@@ -72,11 +73,13 @@ export async function startGateway({ config, sink, version }: GatewayParts): Pro
     clientConnections: () => server?.connections() ?? 0,
   })
 
+  const table = new SocketTable()
   const shared: Shared = {
     ledger,
     isTrusted: trustedBy(config.listen.trustedProxies),
     newId: requestIds(),
-    vanished: new Vanished(),
+    table,
+    vanished: new Vanished(table),
     finished: record => {
       if (config.log.access) log.access(record)
       if (quiet !== undefined && inflight() === 0) quiet()

@@ -22,6 +22,9 @@ export interface ClientEvents {
   clientHeadRefused(error: Error): void
 }
 
+/** Bodies up to this are cheaper to copy behind their head than to send beside it. */
+const ONE_WRITE_BYTES = 8192
+
 const EVENTS = Symbol('hopgate.client-side')
 type Observed = ServerResponse & { [EVENTS]: ClientSide }
 
@@ -130,7 +133,8 @@ export class ClientSide {
       if (!this.flushHead()) return true
       if (head.contentLength === chunk.length) {
         this.ended = true
-        this.#res.end(chunk)
+        if (chunk.length <= ONE_WRITE_BYTES) this.#writeAtOnce(chunk)
+        else this.#res.end(chunk)
         if (this.pending) this.#block()
         return true
       }
@@ -193,7 +197,10 @@ export class ClientSide {
     if (head === undefined || this.gone) return !this.gone
     this.#head = undefined
     const unread = this.#hasBody && !this.req.complete
-    if (this.#closing || unread) head.headers.push('Connection', 'close')
+    if (this.#closing || unread) {
+      head.headers.push('Connection', 'close')
+      this.connection.closing = true
+    }
     if (unread) lingerOnClose(this.connection.socket)
     this.#delimitedByClose = head.contentLength === -1 && this.req.httpVersionMinor === 0
     try {
@@ -235,6 +242,19 @@ export class ClientSide {
     this.blocked = false
     this.#unflushedWrites = 0
     this.#events.clientDrained()
+  }
+
+  /**
+   * Head and body in one write(2). Node joins them where both are strings; a Buffer would make a writev of two, and so
+   * would `end(chunk)`, which writes an empty string behind it (3 us of 40). Uncorked before `end`, that finds
+   * everything flushed and writes nothing more.
+   */
+  #writeAtOnce(chunk: Buffer): void {
+    const { socket } = this.connection
+    socket.cork()
+    this.#res.write(chunk.toString('latin1'), 'latin1')
+    socket.uncork()
+    this.#res.end()
   }
 
   #block(): void {

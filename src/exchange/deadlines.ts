@@ -65,7 +65,8 @@ export class Deadlines {
   arm(which: Clocked, ms: number, at: number = now()): void {
     const due = at + ms
     this.#due[which] = due
-    if (due < this.#looksAt && !this.#stopped) this.#set(due, ms)
+    // Not `ms`: `at` may lie in the past.
+    if (due < this.#looksAt && !this.#stopped) this.#set(due, due - now())
   }
 
   disarm(which: Clocked): void {

@@ -14,6 +14,8 @@ export interface FailureContext {
   readonly responseStarted: boolean
   /** The final response headers were seen. */
   readonly headersReceived: boolean
+  /** The upstream has sent its FIN. */
+  readonly ended: boolean
 }
 
 /** The process or the machine is out of something: nobody's fault but ours. */
@@ -50,11 +52,13 @@ export function classify(error: Error, context: FailureContext): Outcome {
     // A FIN in mid-body is an upstream that gave up in good order; a RST is one that broke.
     return ended && context.headersReceived ? 'truncated' : 'reset'
   }
-  // The body ended before its Content-Length, or before its last chunk.
-  if (code === 'UND_ERR_RES_CONTENT_LENGTH_MISMATCH' || code === 'HPE_INVALID_EOF_STATE') {
-    return context.headersReceived ? 'truncated' : 'reset'
-  }
-  if (UNSPOKEN.has(code) || code === 'UND_ERR_SOCKET' || code.startsWith('HPE_')) return 'protocol_error'
+  // The body ended before its Content-Length, or before its last chunk: undici's parser complains at the FIN.
+  const unfinished = context.ended && error.name === 'HTTPParserError'
+  if (unfinished) return context.headersReceived ? 'truncated' : 'reset'
+  // Before the headers are handed over it is two Content-Lengths, or one beside Transfer-Encoding (undici 7.30.2).
+  if (code === 'UND_ERR_RES_CONTENT_LENGTH_MISMATCH') return context.headersReceived ? 'truncated' : 'protocol_error'
+  // An HTTPParserError has no code in undici 7 (test/facts), only its name.
+  if (UNSPOKEN.has(code) || code === 'UND_ERR_SOCKET' || error.name === 'HTTPParserError') return 'protocol_error'
   return 'internal_error'
 }
 

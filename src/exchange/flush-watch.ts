@@ -2,12 +2,15 @@
  * Watches bytes that wait at a socket, for the two timeouts that mean "the peer takes nothing": `request_write`
  * towards the upstream and `write_idle` towards the client. Both restart at each byte the peer takes.
  *
- * Node tells when a write is finished, not when the kernel took part of it: one write of 1 MB to a peer that reads
- * 100 KB a second is silent for ten seconds. So while bytes wait, and only then, the watch looks at how many the kernel
- * has taken, often enough (1 % of the timeout, at least every 20 ms) to stay within the promised tolerance.
+ * Node tells when a write is finished, not when part of it went: one write of 1 MB to a peer that reads 100 KB a second
+ * is silent for ten seconds. libuv knows more, but only when the kernel has room again, and that is when a third of a
+ * send buffer of up to 4 MB is free (sk_stream_is_writeable): a peer that reads steadily was cut after 1.3 MB. Only the
+ * kernel's own count of unacknowledged bytes moves with the peer. So while bytes wait, and only then, the watch looks
+ * at both, often enough (1 % of the timeout, at least every 20 ms) for the promised tolerance.
  */
 import type { Socket } from 'node:net'
 import { type Clocked, type Deadlines, now } from './deadlines.ts'
+import type { SocketTable } from './socket-table.ts'
 
 interface StreamHandle {
   /** Bytes handed to libuv so far. */
@@ -16,27 +19,27 @@ interface StreamHandle {
   readonly writeQueueSize?: number
 }
 
-/** Bytes of `socket` that the kernel has taken, as far as Node shows them; only its growth means anything. */
-function bytesTaken(socket: Socket): number {
-  // No public counterpart exists; test/facts holds that both fields are there and move.
-  const handle = (socket as unknown as { _handle: StreamHandle | null })._handle
-  return (handle?.bytesWritten ?? 0) - (handle?.writeQueueSize ?? 0)
-}
+/** How long to wait for the table's word before a timeout fires, ms. */
+const TABLE_WAIT_MS = 5
 
 export class FlushWatch {
   readonly #deadlines: Deadlines
   readonly #which: Clocked
   readonly #limitMs: number
   readonly #stepMs: number
+  readonly #table: SocketTable
   #socket: Socket | undefined
+  /** Bytes that the kernel has taken, and of these, bytes that the peer has: only their growth means anything. */
   #taken = 0
+  #acknowledged = -Infinity
   #progressAt = 0
 
-  constructor(deadlines: Deadlines, which: Clocked, limitMs: number) {
+  constructor(deadlines: Deadlines, which: Clocked, limitMs: number, table: SocketTable) {
     this.#deadlines = deadlines
     this.#which = which
     this.#limitMs = limitMs
     this.#stepMs = Math.min(Math.max(20, limitMs / 100), 200)
+    this.#table = table
   }
 
   get watching(): boolean {
@@ -48,9 +51,10 @@ export class FlushWatch {
     if (this.#socket !== undefined) return
     this.#socket = socket
     this.#taken = bytesTaken(socket)
+    this.#acknowledged = -Infinity
     this.#progressAt = now()
-    if (this.#limitMs !== Infinity)
-      this.#deadlines.arm(this.#which, Math.min(this.#stepMs, this.#limitMs), this.#progressAt)
+    if (this.#limitMs === Infinity) return
+    this.#deadlines.arm(this.#which, Math.min(this.#stepMs, this.#limitMs), this.#progressAt)
   }
 
   /** They were flushed. */
@@ -73,9 +77,34 @@ export class FlushWatch {
       this.#taken = taken
       this.#progressAt = at
     }
+    this.#askKernel(socket)
     const left = this.#limitMs - (at - this.#progressAt)
-    if (left <= 0) return -left
-    this.#deadlines.arm(this.#which, Math.min(this.#stepMs, left), at)
+    if (left > 0) {
+      this.#deadlines.arm(this.#which, Math.min(this.#stepMs, left), at)
+      return -1
+    }
+    // The table is read as often as it may be; a timeout waits for a word of it that is as young as its tolerance.
+    const fresh = !this.#table.available || at - this.#table.readAt <= Math.max(25, this.#stepMs)
+    if (fresh || -left > Math.max(40, this.#stepMs)) return -left
+    this.#deadlines.arm(this.#which, TABLE_WAIT_MS, at)
     return -1
   }
+
+  #askKernel(socket: Socket): void {
+    this.#table.refresh().then(() => {
+      const row = this.#table.row(socket)
+      if (row === undefined || this.#socket !== socket) return
+      const acknowledged = bytesTaken(socket) - row.unacknowledged
+      if (acknowledged <= this.#acknowledged) return
+      // The first count is only where counting begins.
+      if (this.#acknowledged !== -Infinity) this.#progressAt = Math.max(this.#progressAt, this.#table.readAt)
+      this.#acknowledged = acknowledged
+    })
+  }
+}
+
+function bytesTaken(socket: Socket): number {
+  // No public counterpart exists; test/facts holds that both fields are there and move.
+  const handle = (socket as unknown as { _handle: StreamHandle | null })._handle
+  return (handle?.bytesWritten ?? 0) - (handle?.writeQueueSize ?? 0)
 }

@@ -16,6 +16,8 @@ const ACTIONS: readonly (readonly [string, Action])[] = [
   ['x-request-id', 'drop'],
 ]
 
+const PLAIN_TEXT = /^[\t\x20-\x7e]*$/
+
 export interface ResponseRules {
   readonly actions: ReadonlyMap<string, Action>
   readonly set: readonly string[]
@@ -83,5 +85,6 @@ export function responseHead(
   if (listed !== undefined) dropListed(headers, listed)
   for (let i = 0; i < rules.set.length; i++) headers.push(rules.set[i] as string)
   headers.push('X-Request-Id', requestId)
-  return { status, statusText, headers, contentLength }
+  // A reason phrase in UTF-8 would make Node refuse the whole head; it means nothing (RFC 9112 section 4), so it goes.
+  return { status, statusText: PLAIN_TEXT.test(statusText) ? statusText : '', headers, contentLength }
 }

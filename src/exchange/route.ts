@@ -8,6 +8,7 @@ import type { Exchange } from './exchange.ts'
 import type { IsTrusted } from './peer.ts'
 import { type RequestRules, requestRules } from './request-head.ts'
 import { type ResponseRules, responseRules } from './response-head.ts'
+import type { SocketTable } from './socket-table.ts'
 import type { Vanished } from './vanished.ts'
 
 /** What all exchanges of one gateway share. */
@@ -15,6 +16,7 @@ export interface Shared {
   readonly ledger: Ledger
   readonly isTrusted: IsTrusted
   readonly newId: () => string
+  readonly table: SocketTable
   readonly vanished: Vanished
   /** Called with every finished exchange, after its metrics. */
   readonly finished: (record: ExchangeRecord) => void

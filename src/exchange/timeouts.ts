@@ -19,6 +19,7 @@ import {
 } from './deadlines.ts'
 import { FlushWatch } from './flush-watch.ts'
 import type { RouteLimits } from './route.ts'
+import type { SocketTable } from './socket-table.ts'
 import { UploadClock } from './upload-clock.ts'
 
 /** What an exchange is called when one of its timeouts fires; the index is the timeout's place in `CLOCKED`. */
@@ -44,6 +45,7 @@ export interface TimeoutEvents {
 export class Timeouts {
   readonly #limits: RouteLimits
   readonly #events: TimeoutEvents
+  readonly #table: SocketTable
   readonly #deadlines: Deadlines
   #upload: UploadClock | undefined
   #requestWatch: FlushWatch | undefined
@@ -51,7 +53,8 @@ export class Timeouts {
   /** The socket whose flushing ends the request; undefined while there is more to write. */
   #lastBytesAt: Socket | undefined
 
-  constructor(limits: RouteLimits, ledger: TimerLedger, events: TimeoutEvents) {
+  constructor(limits: RouteLimits, ledger: TimerLedger, table: SocketTable, events: TimeoutEvents) {
+    this.#table = table
     this.#limits = limits
     this.#events = events
     this.#deadlines = new Deadlines(ledger, this.#onDue)
@@ -105,8 +108,13 @@ export class Timeouts {
   requestPending(socket: Socket | undefined): void {
     const limit = this.#limits.requestWrite
     if (socket === undefined || limit === Infinity) return
-    this.#requestWatch ??= new FlushWatch(this.#deadlines, REQUEST_WRITE, limit)
+    this.#requestWatch ??= new FlushWatch(this.#deadlines, REQUEST_WRITE, limit, this.#table)
     this.#requestWatch.start(socket)
+  }
+
+  /** The upstream has taken what waited. */
+  requestTaken(): void {
+    this.#requestWatch?.stop()
   }
 
   /** As `requestPending`, and these are the last bytes: `requestFlushed` will be called. */
@@ -140,7 +148,7 @@ export class Timeouts {
 
   responsePending(socket: Socket): void {
     this.#deadlines.disarm(BODY_IDLE)
-    this.#clientWatch ??= new FlushWatch(this.#deadlines, WRITE_IDLE, this.#limits.clientWriteIdle)
+    this.#clientWatch ??= new FlushWatch(this.#deadlines, WRITE_IDLE, this.#limits.clientWriteIdle, this.#table)
     this.#clientWatch.start(socket)
   }
 
@@ -152,13 +160,13 @@ export class Timeouts {
   // listen.timeouts.body_idle and listen.min_body_rate: we want body bytes .. the body is complete
 
   uploadWanted(): void {
-    this.#requestWatch?.stop()
     this.#upload ??= new UploadClock(this.#deadlines, this.#limits)
     this.#upload.want()
   }
 
   uploadReceived(bytes: number): void {
-    this.#upload?.received(bytes)
+    this.#upload ??= new UploadClock(this.#deadlines, this.#limits)
+    this.#upload.received(bytes)
   }
 
   uploadHeld(): void {

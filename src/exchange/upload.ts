@@ -2,6 +2,9 @@
  * The request body on its way to the upstream. A stream of its own between the client's request and undici: undici
  * destroys the body it was given when an attempt fails, and destroying the client's request would destroy the client's
  * socket before a proper answer could be sent.
+ *
+ * It reads ahead, up to `READ_AHEAD_BYTES`, while the exchange still waits for its slot: a client is noticed to leave
+ * only while it is read from (stack fact 5), and a small body is then received for good.
  */
 import type { IncomingMessage } from 'node:http'
 import { Readable } from 'node:stream'
@@ -16,16 +19,20 @@ export interface UploadEvents {
   uploadComplete(): void
 }
 
+const READ_AHEAD_BYTES = 64 * 1024
+
 export class Upload extends Readable {
+  /** Every byte of the body has been received. */
+  complete = false
   readonly #from: IncomingMessage
   readonly #events: UploadEvents
-  #over = false
+  /** The upstream takes what comes; else it is read ahead. */
+  #taken = false
 
   constructor(from: IncomingMessage, events: UploadEvents) {
-    super({ highWaterMark: 64 * 1024 })
+    super({ highWaterMark: READ_AHEAD_BYTES })
     this.#from = from
     this.#events = events
-    from.pause()
     from.on('data', this.#onData)
     from.on('end', this.#onEnd)
   }
@@ -33,32 +40,32 @@ export class Upload extends Readable {
   readonly #onData = (chunk: Buffer): void => {
     this.#events.uploadReceived(chunk.length)
     // The limit may have been passed just now.
-    if (!this.#over) this.push(chunk)
+    if (!this.destroyed && !this.push(chunk) && !this.#taken) this.#from.pause()
   }
 
   readonly #onEnd = (): void => {
-    this.#over = true
+    this.complete = true
     this.#events.uploadComplete()
-    this.push(null)
+    // Not before undici reads: it would take a chunked body that has ended already for one of known length.
+    if (this.#taken && !this.destroyed) this.push(null)
   }
 
   /** undici calls this first of all, and whenever the upstream's socket has drained. */
   override resume(): this {
+    this.#taken = true
     super.resume()
-    if (!this.#over) {
-      this.#events.uploadWanted()
-      this.#from.resume()
-    }
+    this.#events.uploadWanted()
+    if (!this.complete) this.#from.resume()
+    else if (!this.destroyed) this.push(null)
     return this
   }
 
   /** undici calls this when the upstream's socket is full. */
   override pause(): this {
+    this.#taken = false
     super.pause()
-    if (!this.#over) {
-      this.#from.pause()
-      this.#events.uploadHeld()
-    }
+    if (!this.complete) this.#from.pause()
+    this.#events.uploadHeld()
     return this
   }
 
@@ -66,7 +73,6 @@ export class Upload extends Readable {
 
   /** Leaves the client's request alone: whoever ends the exchange decides what becomes of the rest of the body. */
   override _destroy(_error: Error | null, done: (error: null) => void): void {
-    this.#over = true
     this.#from.off('data', this.#onData)
     this.#from.off('end', this.#onEnd)
     done(null)

@@ -44,6 +44,9 @@ export interface UpstreamRequest {
   readonly host: string | undefined
 }
 
+/** Why the connection of an upload dies whose answer came before its end. */
+const ANSWERED_EARLY = new Error('answered before the request was complete')
+
 /** Interim responses that are passed on; an upstream that sends more is not stopped, but not amplified either. */
 const MAX_INTERIM = 16
 
@@ -60,6 +63,10 @@ export class UpstreamSide implements Waiter, Borrower, LowerHandler {
   #waiting = false
   #over = false
   #dialling: DialStage | undefined
+  /** undici has begun to write the request of this attempt. */
+  #written = false
+  /** The whole request of this attempt was handed to the upstream's socket. */
+  #sent = false
   #responseStarted = false
   #headersReceived = false
   #interims = 0
@@ -116,6 +123,8 @@ export class UpstreamSide implements Waiter, Borrower, LowerHandler {
     this.connection = connection
     this.attempts++
     this.reused = connection.served > 0
+    this.#written = false
+    this.#sent = false
     connection.borrow(this)
     this.#events.upstreamSlot(connection)
     if (this.#over) return
@@ -147,10 +156,12 @@ export class UpstreamSide implements Waiter, Borrower, LowerHandler {
   }
 
   onConnect(): void {
+    this.#written = true
     if (!this.#over) this.#events.upstreamConnected()
   }
 
   onRequestSent(): void {
+    this.#sent = true
     if (!this.#over) this.#events.upstreamRequestSent()
   }
 
@@ -182,7 +193,9 @@ export class UpstreamSide implements Waiter, Borrower, LowerHandler {
       return
     }
     this.#over = true
-    connection?.release()
+    // An early answer: undici would say FIN behind an upload that nobody reads, and that FIN would never arrive.
+    if (this.#sent) connection?.release()
+    else connection?.kill(ANSWERED_EARLY)
     this.#request?.body?.destroy()
     this.#events.upstreamEnd(trailers ?? [])
   }
@@ -197,8 +210,11 @@ export class UpstreamSide implements Waiter, Borrower, LowerHandler {
       reused: this.reused,
       responseStarted: this.#responseStarted,
       headersReceived: this.#headersReceived,
+      ended: connection?.peerEnded === true,
     })
-    if (outcome === 'stale_connection' && request.replayable && this.attempts === 1 && connection !== undefined) {
+    // What was not written at all can be sent by any method: the connection died while undici looked at it once more.
+    const replayable = request.replayable || !this.#written
+    if (outcome === 'stale_connection' && replayable && this.attempts === 1 && connection !== undefined) {
       this.#attempt(this.#upstream.replace(connection))
       return
     }

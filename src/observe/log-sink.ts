@@ -186,7 +186,12 @@ export class LogSink implements LogCounts {
         return
       }
       this.#took(count)
-      this.#pump()
+      // Not at once: what came during the write is a handful of lines, and a round trip to the pool costs 20 us.
+      if (this.#state === 'open' && !this.#reopenWanted && this.#buffer.bytes < destination.maxWriteBytes) {
+        if (this.#buffer.bytes > 0) this.#schedule(BATCH_MS)
+      } else {
+        this.#pump()
+      }
     })
   }
 

@@ -62,6 +62,8 @@ export async function startServer(listen: ListenConfig, deps: ServerDeps): Promi
     serverFactory: route => createDoor(listen, deps, refuser, hosts, sockets, route),
     exposeHeadRoutes: false,
     return503OnClosing: false,
+    // The door answers what is not HTTP; Fastify's own handler would write its 400 before the answer that is still due.
+    clientErrorHandler: () => {},
     routerOptions: {
       caseSensitive: true,
       ignoreTrailingSlash: false,
@@ -171,7 +173,7 @@ function createDoor(
     const read = readTarget(req.url ?? '')
     // RFC 9112 section 3.2: a request of HTTP/1.1 without Host, or with two, is refused.
     const hostless = host === undefined && req.httpVersionMinor === 1
-    if (read === undefined || hostless || (read.authority !== undefined && read.authority !== host)) {
+    if (read === undefined || hostless || hasTwoHosts(req.rawHeaders) || (read.authority !== undefined && read.authority !== host)) {
       refuser.refuse(req, res, connection, { outcome: 'bad_request', stage: 'request_headers', close: true })
       return
     }
@@ -194,10 +196,15 @@ function createDoor(
     metrics.clientConnection('accepted')
   })
   server.on('drop', () => metrics.clientConnection('refused_limit'))
-  server.on('request', (req, res) => enter(req, res, false))
-  server.on('checkContinue', (req, res) => enter(req, res, true))
+  const arrive = (req: IncomingMessage, res: ServerResponse, expectsContinue: boolean): void => {
+    const connection = connectionOf(req.socket)
+    if (connection?.user === undefined) enter(req, res, expectsContinue)
+    else connection.inTurn(() => enter(req, res, expectsContinue))
+  }
+  server.on('request', (req, res) => arrive(req, res, false))
+  server.on('checkContinue', (req, res) => arrive(req, res, true))
   // An expectation that nobody knows (RFC 9110 section 10.1.1 leaves the choice): dropped, and the request served.
-  server.on('checkExpectation', (req, res) => enter(req, res, false))
+  server.on('checkExpectation', (req, res) => arrive(req, res, false))
   server.on('connect', (req: IncomingMessage, socket: Socket) => {
     const connection = connectionOf(socket)
     if (connection !== undefined) refuser.refuseRaw(connection, connectRefusal(ROUTABLE), 'CONNECT', req.url ?? '')
@@ -222,7 +229,22 @@ function begin(route: BoundRoute, req: Arrived, res: ServerResponse): void {
   const connection = connectionOf(req.socket)
   if (connection === undefined) return
   const { target, expectsContinue } = req[ARRIVAL]
-  new Exchange(route, req, res, connection, target, expectsContinue).begin()
+  const exchange = new Exchange(route, req, res, connection, target, expectsContinue)
+  try {
+    exchange.begin()
+  } catch (error) {
+    exchange.fail(error as Error)
+  }
+}
+
+/** Node takes the first and is silent about the second (stack fact 31). */
+function hasTwoHosts(rawHeaders: readonly string[]): boolean {
+  let hosts = 0
+  for (let i = 0; i < rawHeaders.length; i += 2) {
+    const name = rawHeaders[i] as string
+    if (name.length === 4 && name.toLowerCase() === 'host') hosts++
+  }
+  return hosts > 1
 }
 
 /** A path prefix no request can have: the root of the routes of one host. Normalised targets hold no control bytes. */

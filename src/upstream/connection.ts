@@ -24,6 +24,8 @@ export class Connection {
   served = 0
   /** What the socket said when it broke; also set for a reset that Node hides (see `watch`). */
   broke: Error | undefined
+  /** The endpoint has sent its FIN. */
+  peerEnded = false
   #borrower: Borrower | undefined
   readonly #client: Client
   #dial: Dial | undefined
@@ -153,6 +155,7 @@ export class Connection {
     this.#closed = false
     this.served = 0
     this.broke = undefined
+    this.peerEnded = false
     this.endpoint.reopened(this)
     this.#dial = dial(this.endpoint.config, this.endpoint.tls, this.#borrower, (error, dialled) => {
       this.#dial = undefined
@@ -178,6 +181,7 @@ export class Connection {
     raw.on('error', remember)
     if (socket !== raw) socket.on('error', remember)
     socket.on('end', () => {
+      this.peerEnded = true
       if (wasReset(raw)) remember(Object.assign(new Error('read ECONNRESET'), { code: 'ECONNRESET' }))
     })
     socket.on('close', () => this.#onClose())
