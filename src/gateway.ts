@@ -78,6 +78,7 @@ export async function startGateway({ config, sink, version }: GatewayParts): Pro
     ledger,
     isTrusted: trustedBy(config.listen.trustedProxies),
     newId: requestIds(),
+    pseudonym: `hopgate-${randomBytes(6).toString('hex')}`,
     table,
     vanished: new Vanished(table),
     finished: record => {

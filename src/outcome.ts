@@ -65,6 +65,7 @@ export const OUTCOMES = {
   bad_request: { status: 400, party: 'client', level: 'info', proxyStatus: 'http_request_error' },
   body_too_large: { status: 413, party: 'client', level: 'info', proxyStatus: 'http_request_error' },
   no_route: { status: 404, party: 'client', level: 'info', proxyStatus: 'destination_not_found' },
+  loop_detected: { status: 508, party: 'client', level: 'warn', proxyStatus: 'proxy_loop_detected' },
   overloaded: {
     status: 503,
     party: 'gateway',

@@ -6,13 +6,18 @@ import type { Socket } from 'node:net'
  *
  * While a FIN is on its way libuv refuses the reset (uv_tcp_close_reset: UV_EINVAL), and Node then leaves the
  * descriptor open for good and hangs at exit (measured): such a socket is closed the plain way. So is one that is
- * still dialling: `resetAndDestroy` would wait for the dial. Towards a peer that takes nothing, a plain close would
- * leave megabytes in the kernel for minutes.
+ * still dialling. Towards a peer that takes nothing, a plain close would leave megabytes in the kernel for minutes.
+ *
+ * @param reason emitted as the socket's `error`
  */
-export function sever(socket: Socket): void {
+export function sever(socket: Socket, reason?: Error): void {
   if (socket.destroyed) return
   // Node asks for the FIN only when nothing is left to write.
   const finOnItsWay = socket.writableEnded && socket.writableLength === 0 && !socket.writableFinished
-  if (socket.connecting || finOnItsWay) socket.destroy()
-  else socket.resetAndDestroy()
+  if (!socket.connecting && !finOnItsWay) {
+    // What `resetAndDestroy()` does, which takes no reason (lib/net.js).
+    const resettable = socket as Socket & { resetAndClosing: boolean }
+    resettable.resetAndClosing = true
+  }
+  socket.destroy(reason)
 }

@@ -127,6 +127,8 @@ export interface RouteConfig {
     readonly path: string
     /** Upper-case; null: any. */
     readonly methods: readonly string[] | null
+    /** What becomes of a `%2F` in the path. */
+    readonly encodedSlashes: 'refuse' | 'keep'
   }
   readonly rewrite: {
     /** What replaces the matched prefix (or exact path); null: nothing is replaced. */

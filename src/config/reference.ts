@@ -117,7 +117,9 @@ function sections(path: string, kind: Kind<unknown>, described: Map<Fields, stri
   if (form.is === 'dictionary') return sections(`${path}.NAME`, form.item, described)
   if (form.is !== 'section') return []
   described.set(form.fields, path)
-  const rows = Object.entries(form.fields).map(([key, field]) => row(key, field, below(path, key), described))
+  // Two keys of one section may be of one kind, as `request_headers` and `response_headers` are: the first gets the heading.
+  const known = new Map(described)
+  const rows = Object.entries(form.fields).map(([key, field]) => row(key, field, below(path, key), known))
   const heading = path === '' ? '### Top level' : `### \`${path}\``
   const off = form.off ? '\nMay be `off` as a whole.\n' : ''
   const later =
@@ -130,11 +132,12 @@ function sections(path: string, kind: Kind<unknown>, described: Map<Fields, stri
   return [table, ...inner]
 }
 
-function row(key: string, field: Field<unknown>, path: string, described: ReadonlyMap<Fields, string>): string {
+function row(key: string, field: Field<unknown>, path: string, known: Map<Fields, string>): string {
   const { kind } = field
   const fields = fieldsOf(kind)
-  const first = fields === undefined ? undefined : described.get(fields)
+  const first = fields === undefined ? undefined : known.get(fields)
   const heading = kind.form.is === 'list' ? `${path}[]` : kind.form.is === 'dictionary' ? `${path}.NAME` : path
+  if (fields !== undefined && first === undefined) known.set(fields, heading)
   const allowed = fields === undefined ? kind.allowed : `see [\`${first ?? heading}\`](#${anchor(first ?? heading)})`
   const builtIn = field.builtIn === null ? (field.required ? '**required**' : '-') : `\`${field.builtIn}\``
   return `| \`${key}\` | ${kind.type} | ${builtIn} | ${cell(allowed)} | ${cell(field.doc)} |`

@@ -148,7 +148,13 @@ function resolveRoute(route: WrittenRoute, levels: readonly Level[]): RouteConfi
   const to = rewrite.path_prefix
   return {
     name: present(route.name),
-    match: { host: match.host, kind, path: matchPath(match), methods: match.methods },
+    match: {
+      host: match.host,
+      kind,
+      path: matchPath(match),
+      methods: match.methods,
+      encodedSlashes: match.encoded_slashes,
+    },
     rewrite: {
       path: to === null || kind === 'exact' ? to : trimPrefix(to),
       host:

@@ -142,6 +142,11 @@ export const route = section(
           'A path that the request’s path begins with, in whole segments: `/api` matches `/api` and `/api/x`, not `/apix`. A final `/` means nothing.',
         ),
         methods: optional(orNull(list(method, 1, word => word)), 'null', 'The methods that match; null: all.'),
+        encoded_slashes: optional(
+          oneOf('refuse', 'keep'),
+          'refuse',
+          'What becomes of a `%2F` in the path: `refuse` answers 400, because half of the servers read it as a slash; `keep` passes it on as it came, never matched as a slash.',
+        ),
       }),
       'Which requests the route takes. The most specific match wins: host before no host, exact path before prefix, longer prefix before shorter.',
     ),

@@ -13,10 +13,11 @@ import { now } from './deadlines.ts'
 import { problem } from './problem.ts'
 import { report } from './report.ts'
 import { type RequestHead, requestHead } from './request-head.ts'
-import { responseHead } from './response-head.ts'
+import { interimHead, responseHead } from './response-head.ts'
 import type { BoundRoute } from './route.ts'
 import { Timeline } from './timeline.ts'
 import { type TimeoutEvents, Timeouts } from './timeouts.ts'
+import { isMostlyFraming } from './trailers.ts'
 import { Upload, type UploadEvents } from './upload.ts'
 import { type UpstreamEvents, UpstreamSide } from './upstream-side.ts'
 import type { Watched } from './vanished.ts'
@@ -42,6 +43,8 @@ export class Exchange implements ClientEvents, UpstreamEvents, UploadEvents, Tim
   /** The client waits for an invitation to send its body (RFC 9110 section 10.1.1). */
   #expectsContinue: boolean
   #rxBytes = 0
+  /** What the client's socket had read when the body began. */
+  #wireStart = 0
   /** Where the upstream hop is. */
   #stage: Stage = 'route'
   #outcome: Outcome | undefined
@@ -71,7 +74,16 @@ export class Exchange implements ClientEvents, UpstreamEvents, UploadEvents, Tim
     this.#expectsContinue = expectsContinue
     this.#hasBody = headers['transfer-encoding'] !== undefined || (length !== undefined && length !== '0')
     const host = headers.host ?? ''
-    this.#head = requestHead(req.rawHeaders, route.requestRules, connection.peer, isTrusted, host, length, newId)
+    this.#head = requestHead(
+      req.rawHeaders,
+      route.requestRules,
+      connection.peer,
+      isTrusted,
+      host,
+      length,
+      newId,
+      req.httpVersionMinor,
+    )
     this.#client = new ClientSide(req, res, connection, this.#hasBody, this)
     this.#upstream = new UpstreamSide(route.upstream, this)
     this.#timeouts = new Timeouts(route.limits, ledger.timers, table, this)
@@ -92,6 +104,10 @@ export class Exchange implements ClientEvents, UpstreamEvents, UploadEvents, Tim
       this.#end('overloaded', 'route')
       return
     }
+    if (this.#head.looped) {
+      this.#end('loop_detected', 'route')
+      return
+    }
     const { req } = this.#client
     if (this.#hasBody) {
       if (Number(req.headers['content-length'] ?? 0) > limits.bodyBytes) {
@@ -100,6 +116,7 @@ export class Exchange implements ClientEvents, UpstreamEvents, UploadEvents, Tim
       }
       // What does not fit into its read-ahead is not read before a slot is ours.
       shared.vanished.watch(this)
+      this.#wireStart = this.socket.bytesRead
       this.#upload = new Upload(req, this)
     } else {
       this.#timeouts.requestReceived(this.#timeline.started)
@@ -229,14 +246,23 @@ export class Exchange implements ClientEvents, UpstreamEvents, UploadEvents, Tim
 
   uploadReceived(bytes: number): void {
     this.#rxBytes += bytes
-    if (this.#rxBytes > this.route.limits.bodyBytes) this.#end('body_too_large', 'request_body')
-    else this.#timeouts.uploadReceived(bytes)
+    if (this.#rxBytes > this.route.limits.bodyBytes) {
+      this.#end('body_too_large', 'request_body')
+    } else if (isMostlyFraming(this.socket.bytesRead - this.#wireStart, this.#rxBytes)) {
+      this.#end('bad_request', 'request_body', new Error('chunk extensions without end'))
+    } else {
+      this.#timeouts.uploadReceived(bytes)
+    }
   }
 
   uploadHeld(): void {
     this.#timeouts.uploadHeld()
     this.#timeouts.requestPending(this.#upstream.connection?.rawSocket)
     if (this.#upload?.complete !== true) this.route.shared.vanished.watch(this)
+  }
+
+  uploadMalformed(error: Error): void {
+    this.#end('bad_request', 'request_body', error)
   }
 
   uploadComplete(): void {
@@ -290,10 +316,7 @@ export class Exchange implements ClientEvents, UpstreamEvents, UploadEvents, Tim
   }
 
   upstreamInterim(status: number, headers: readonly Buffer[]): void {
-    this.#client.interim(
-      status,
-      headers.map(bytes => bytes.toString('latin1')),
-    )
+    this.#client.interim(status, interimHead(headers, this.route.responseRules))
   }
 
   upstreamHead(status: number, statusText: string, headers: readonly Buffer[]): boolean {
@@ -361,7 +384,9 @@ export class Exchange implements ClientEvents, UpstreamEvents, UploadEvents, Tim
   #stopClient(outcome: Outcome): void {
     const client = this.#client
     if (client.canAnswer) {
-      if (this.route.shared.closing || outcome === 'draining') client.closeAfterwards()
+      // Behind what was malformed nothing is known to be a request (RFC 9112 section 9.6).
+      const last = outcome === 'draining' || outcome === 'bad_request'
+      if (last || this.route.shared.closing) client.closeAfterwards()
       client.reply(problem(outcome, OUTCOMES[outcome].status, this.#endStage, this.requestId))
     } else if (!client.gone) {
       client.cut()

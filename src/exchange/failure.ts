@@ -26,8 +26,11 @@ const UNREACHABLE = new Set(['EHOSTUNREACH', 'ENETUNREACH', 'EHOSTDOWN', 'ENETDO
 /** The connection broke off, by RST or as far as our writes were concerned. */
 const BROKEN = new Set(['ECONNRESET', 'EPIPE', 'ECONNABORTED', 'ETIMEDOUT', 'ENOTCONN', 'ERR_STREAM_DESTROYED'])
 
+/** The code of what the gateway found itself to be no HTTP. */
+export const NOT_HTTP = 'HOPGATE_NOT_HTTP'
+
 /** What undici says when the upstream sent something that is no HTTP, or none that was asked for. */
-const UNSPOKEN = new Set(['UND_ERR_HEADERS_OVERFLOW', 'UND_ERR_RES_EXCEEDED_MAX_SIZE'])
+const UNSPOKEN = new Set(['UND_ERR_HEADERS_OVERFLOW', 'UND_ERR_RES_EXCEEDED_MAX_SIZE', NOT_HTTP])
 
 export function codeOf(error: Error): string {
   const { code } = error as { code?: unknown }

@@ -19,8 +19,9 @@ interface StreamHandle {
   readonly writeQueueSize?: number
 }
 
-/** How long to wait for the table's word before a timeout fires, ms. */
-const TABLE_WAIT_MS = 5
+/** How often a timeout that is due looks whether the table has been read, and for how long, ms. */
+const TABLE_WAIT_MS = 3
+const TABLE_PATIENCE_MS = 30
 
 export class FlushWatch {
   readonly #deadlines: Deadlines
@@ -29,9 +30,14 @@ export class FlushWatch {
   readonly #stepMs: number
   readonly #table: SocketTable
   #socket: Socket | undefined
-  /** Bytes that the kernel has taken, and of these, bytes that the peer has: only their growth means anything. */
+  /** Bytes that the kernel has taken; only its growth means anything. */
   #taken = 0
-  #acknowledged = -Infinity
+  /** Since when it has taken no more, monotonic ms. */
+  #takenAt = 0
+  /** Of these, bytes that the peer has not, and when that was read; -1: not known since `takenAt`. */
+  #unacknowledged = -1
+  #sampledAt = -Infinity
+  /** When the peer was last seen to take something. */
   #progressAt = 0
 
   constructor(deadlines: Deadlines, which: Clocked, limitMs: number, table: SocketTable) {
@@ -51,8 +57,9 @@ export class FlushWatch {
     if (this.#socket !== undefined) return
     this.#socket = socket
     this.#taken = bytesTaken(socket)
-    this.#acknowledged = -Infinity
-    this.#progressAt = now()
+    this.#unacknowledged = -1
+    this.#takenAt = now()
+    this.#progressAt = this.#takenAt
     if (this.#limitMs === Infinity) return
     this.#deadlines.arm(this.#which, Math.min(this.#stepMs, this.#limitMs), this.#progressAt)
   }
@@ -75,30 +82,39 @@ export class FlushWatch {
     const taken = bytesTaken(socket)
     if (taken > this.#taken) {
       this.#taken = taken
+      this.#takenAt = at
+      this.#unacknowledged = -1
       this.#progressAt = at
     }
-    this.#askKernel(socket)
     const left = this.#limitMs - (at - this.#progressAt)
-    if (left > 0) {
-      this.#deadlines.arm(this.#which, Math.min(this.#stepMs, left), at)
+    // The table is read as often as it may be; whatever that is, once for a count to begin with, and once for the end.
+    const lead = Math.min(this.#table.costMs * 2 + 10, this.#limitMs / 4)
+    const uncounted = this.#unacknowledged === -1 && left <= this.#limitMs * 0.75
+    this.#askKernel(socket, left <= lead || uncounted)
+    if (left > lead) {
+      this.#deadlines.arm(this.#which, Math.min(this.#stepMs, left - lead), at)
       return -1
     }
-    // The table is read as often as it may be; a timeout waits for a word of it that is as young as its tolerance.
-    const fresh = !this.#table.available || at - this.#table.readAt <= Math.max(25, this.#stepMs)
-    if (fresh || -left > Math.max(40, this.#stepMs)) return -left
+    if (left > 0) {
+      this.#deadlines.arm(this.#which, left, at)
+      return -1
+    }
+    const asked = this.#progressAt + this.#limitMs - lead
+    if (!this.#table.available || this.#table.readAt >= asked || -left > TABLE_PATIENCE_MS) return -left
     this.#deadlines.arm(this.#which, TABLE_WAIT_MS, at)
     return -1
   }
 
-  #askKernel(socket: Socket): void {
-    this.#table.refresh().then(() => {
+  #askKernel(socket: Socket, urgent: boolean): void {
+    this.#table.refresh(urgent).then(() => {
+      const { readAt } = this.#table
+      // Only a row that is younger than the last that libuv took says something about what it took.
+      if (this.#socket !== socket || readAt < this.#takenAt || readAt <= this.#sampledAt) return
       const row = this.#table.row(socket)
-      if (row === undefined || this.#socket !== socket) return
-      const acknowledged = bytesTaken(socket) - row.unacknowledged
-      if (acknowledged <= this.#acknowledged) return
-      // The first count is only where counting begins.
-      if (this.#acknowledged !== -Infinity) this.#progressAt = Math.max(this.#progressAt, this.#table.readAt)
-      this.#acknowledged = acknowledged
+      if (row === undefined) return
+      if (row.unacknowledged < this.#unacknowledged) this.#progressAt = Math.max(this.#progressAt, readAt)
+      this.#unacknowledged = row.unacknowledged
+      this.#sampledAt = readAt
     })
   }
 }

@@ -31,8 +31,16 @@ export function trustedBy(cidrs: readonly string[]): IsTrusted {
 
 /** `::ffff:192.0.2.1` (an IPv4 client on a dual-stack listener) is 192.0.2.1 to everybody who reads it. */
 export function plainAddress(address: string): string {
-  return address.startsWith('::ffff:') && address.includes('.') ? address.slice(7) : address
+  const mapped = MAPPED.exec(address)
+  if (mapped === null) return address
+  const [, dotted, high, low] = mapped
+  if (dotted !== undefined) return dotted
+  const bits = Number.parseInt(high as string, 16) * 65_536 + Number.parseInt(low as string, 16)
+  return [bits >>> 24, (bits >>> 16) & 255, (bits >>> 8) & 255, bits & 255].join('.')
 }
+
+/** RFC 4291 section 2.5.5.2, in each of the ways in which it is written. */
+const MAPPED = /^(?:::|(?:0{1,4}:){5})ffff:(?:(\d+\.\d+\.\d+\.\d+)|([0-9a-f]{1,4}):([0-9a-f]{1,4}))$/i
 
 export function peerOf(socket: Socket, isTrusted: IsTrusted): Peer {
   const address = plainAddress(socket.remoteAddress ?? '')

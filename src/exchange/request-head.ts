@@ -32,20 +32,23 @@ const ACTIONS: readonly (readonly [string, Action])[] = [
   ['x-real-ip', 'drop'],
   ['forwarded', 'forwarded'],
   ['x-request-id', 'request-id'],
+  ['via', 'via'],
 ]
 
 /** What a `Connection` field must not strip: framing, and what this gateway sets on the way (issue 5, part 3). */
 export type RequestRules = {
   readonly actions: ReadonlyMap<string, Action>
   readonly set: readonly string[]
+  /** What this gateway calls itself in `Via` (RFC 9110 section 7.6.3). */
+  readonly pseudonym: string
 }
 
 /** A route's rules, merged once at start into one table with those of HTTP. */
-export function requestRules(rules: HeaderRules): RequestRules {
+export function requestRules(rules: HeaderRules, pseudonym: string): RequestRules {
   const actions = new Map<string, Action>(ACTIONS)
   for (const name of rules.remove) actions.set(name, 'drop')
   for (const [name] of rules.set) actions.set(name.toLowerCase(), 'drop')
-  return { actions, set: rules.set.flat() }
+  return { actions, set: rules.set.flat(), pseudonym }
 }
 
 export interface RequestHead {
@@ -54,6 +57,8 @@ export interface RequestHead {
   /** The address of the original client. */
   readonly clientAddress: string
   readonly requestId: string
+  /** It has been here before. */
+  readonly looped: boolean
 }
 
 /** @param contentLength what the client declared; undefined: no body, or a chunked one. */
@@ -65,6 +70,7 @@ export function requestHead(
   host: string,
   contentLength: string | undefined,
   newId: () => string,
+  minorVersion: number,
 ): RequestHead {
   const { actions } = rules
   const headers: string[] = []
@@ -75,13 +81,15 @@ export function requestHead(
   let forwardedHost = host
   let port = ''
   let requestId = ''
+  let via = ''
   for (let i = 0; i < rawHeaders.length; i += 2) {
     const name = rawHeaders[i] as string
     const value = rawHeaders[i + 1] as string
     const lower = name.toLowerCase()
     switch (actions.get(lower)) {
       case undefined:
-        headers.push(name, value)
+        // `X_Forwarded_For` becomes the same variable as the real one in whatever speaks CGI, WSGI or Rack.
+        if (!lower.includes('_') || !actions.has(lower.replaceAll('_', '-'))) headers.push(name, value)
         break
       case 'connection':
         listed = listed === undefined ? value : `${listed},${value}`
@@ -91,6 +99,9 @@ export function requestHead(
         break
       case 'x-forwarded-for':
         if (peer.trusted) forwardedFor = forwardedFor === '' ? value : `${forwardedFor}, ${value}`
+        break
+      case 'via':
+        via = via === '' ? value : `${via}, ${value}`
         break
       case 'forwarded':
         if (peer.trusted) forwarded = forwarded === '' ? value : `${forwarded}, ${value}`
@@ -123,8 +134,10 @@ export function requestHead(
     clientAddress,
   )
   if (forwarded !== '') headers.push('Forwarded', `${forwarded}, ${forwardedElement(peer, host)}`)
+  const self = `1.${minorVersion} ${rules.pseudonym}`
+  headers.push('Via', via === '' ? self : `${via}, ${self}`)
   for (let i = 0; i < rules.set.length; i++) headers.push(rules.set[i] as string)
-  return { headers, clientAddress, requestId }
+  return { headers, clientAddress, requestId, looped: via !== '' && via.includes(rules.pseudonym) }
 }
 
 /** RFC 7239 section 4: one element for this hop; an IPv6 address is bracketed and quoted. */

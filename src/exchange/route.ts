@@ -16,6 +16,8 @@ export interface Shared {
   readonly ledger: Ledger
   readonly isTrusted: IsTrusted
   readonly newId: () => string
+  /** Of this instance, in `Via`: no host name, and none that another instance has. */
+  readonly pseudonym: string
   readonly table: SocketTable
   readonly vanished: Vanished
   /** Called with every finished exchange, after its metrics. */
@@ -91,8 +93,8 @@ export function bindRoute(
       bodyBytes: route.limits.bodyBytes.value,
       inFlight: route.limits.inFlight.value,
     },
-    requestRules: requestRules(route.requestHeaders),
-    responseRules: responseRules(route.responseHeaders),
+    requestRules: requestRules(route.requestHeaders, shared.pseudonym),
+    responseRules: responseRules(route.responseHeaders, shared.pseudonym),
     finishOnAbort: route.onClientAbort.value === 'finish',
     inflight: new Set(),
     reuse,

@@ -8,6 +8,7 @@
  */
 import type { IncomingMessage } from 'node:http'
 import { Readable } from 'node:stream'
+import { hasForbiddenTrailer } from './trailers.ts'
 
 export interface UploadEvents {
   /** The upstream takes bytes, so we want some from the client. */
@@ -17,9 +18,11 @@ export interface UploadEvents {
   uploadHeld(): void
   /** The client's last byte is here. */
   uploadComplete(): void
+  /** The body came, and behind it fields that may not come there. */
+  uploadMalformed(error: Error): void
 }
 
-const READ_AHEAD_BYTES = 64 * 1024
+const READ_AHEAD_BYTES = 256 * 1024
 
 export class Upload extends Readable {
   /** Every byte of the body has been received. */
@@ -44,6 +47,10 @@ export class Upload extends Readable {
   }
 
   readonly #onEnd = (): void => {
+    if (hasForbiddenTrailer(this.#from.rawTrailers)) {
+      this.#events.uploadMalformed(new Error('a forbidden trailer field'))
+      return
+    }
     this.complete = true
     this.#events.uploadComplete()
     // Not before undici reads: it would take a chunked body that has ended already for one of known length.

@@ -8,7 +8,9 @@ import type { Outcome } from '../outcome.ts'
 import type { Borrower, Connection } from '../upstream/connection.ts'
 import type { DialStage } from '../upstream/dial.ts'
 import type { Upstream, Waiter } from '../upstream/upstream.ts'
-import { classify } from './failure.ts'
+import { classify, NOT_HTTP } from './failure.ts'
+import { hasCoding, isFraming } from './response-head.ts'
+import { hasForbiddenTrailer, isMostlyFraming } from './trailers.ts'
 import type { Upload } from './upload.ts'
 
 export interface UpstreamEvents {
@@ -70,6 +72,9 @@ export class UpstreamSide implements Waiter, Borrower, LowerHandler {
   #responseStarted = false
   #headersReceived = false
   #interims = 0
+  /** What the connection had read before this attempt, and the payload since: what is neither is framing. */
+  #wireStart = 0
+  #payloadBytes = 0
   #resume: (() => void) | undefined
 
   constructor(upstream: Upstream, events: UpstreamEvents) {
@@ -155,7 +160,12 @@ export class UpstreamSide implements Waiter, Borrower, LowerHandler {
     this.#dialling = undefined
   }
 
+  peerEnded(): void {
+    if (!this.#over) this.#resume?.()
+  }
+
   onConnect(): void {
+    this.#wireStart = this.connection?.rawSocket?.bytesRead ?? 0
     this.#written = true
     if (!this.#over) this.#events.upstreamConnected()
   }
@@ -171,7 +181,17 @@ export class UpstreamSide implements Waiter, Borrower, LowerHandler {
 
   onHeaders(status: number, headers: Buffer[], resume: () => void, statusText: string): boolean {
     if (this.#over) return true
+    const version = this.connection?.version
+    if (version?.wrong === true || (version?.minor === 0 && hasCoding(headers))) {
+      this.onError(notHttp('not a response of HTTP/1'))
+      return true
+    }
     if (status < 200) {
+      // undici asserts on `099`, and takes a framed interim response (RFC 9110 section 8.6) for an unframed one.
+      if (status < 100 || isFraming(headers)) {
+        this.onError(notHttp('an interim response that is none'))
+        return true
+      }
       if (++this.#interims <= MAX_INTERIM) this.#events.upstreamInterim(status, headers)
       return true
     }
@@ -181,7 +201,15 @@ export class UpstreamSide implements Waiter, Borrower, LowerHandler {
   }
 
   onData(chunk: Buffer): boolean {
-    return this.#over ? true : this.#events.upstreamData(chunk)
+    if (this.#over) return true
+    this.#payloadBytes += chunk.length
+    const wireBytes = (this.connection?.rawSocket?.bytesRead ?? 0) - this.#wireStart
+    if (isMostlyFraming(wireBytes, this.#payloadBytes)) {
+      this.onError(notHttp('chunk extensions without end'))
+      return true
+    }
+    // After its FIN a body must not be paused; what is left is in undici's hands already, one read at most.
+    return this.#events.upstreamData(chunk) || this.connection?.peerEnded === true
   }
 
   onComplete(trailers: readonly (Buffer | string)[] | null): void {
@@ -190,6 +218,10 @@ export class UpstreamSide implements Waiter, Borrower, LowerHandler {
     // undici calls a close-delimited body that ended in a RST complete (stack fact 28).
     if (connection?.broke !== undefined) {
       this.onError(connection.broke)
+      return
+    }
+    if (trailers !== null && hasForbiddenTrailer(trailers)) {
+      this.onError(notHttp('a forbidden trailer field'))
       return
     }
     this.#over = true
@@ -225,4 +257,9 @@ export class UpstreamSide implements Waiter, Borrower, LowerHandler {
     request.body?.destroy()
     this.#events.upstreamFailed(outcome, cause)
   }
+}
+
+/** What undici lets through, in the words of what it does not. */
+function notHttp(what: string): Error {
+  return Object.assign(new Error(what), { code: NOT_HTTP })
 }

@@ -32,14 +32,14 @@ export function unacceptable(req: IncomingMessage): Unacceptable | undefined {
     const name = rawHeaders[i] as string
     switch (name.length) {
       case 4:
-        if (name.toLowerCase() !== 'host') break
+        if (name !== 'Host' && name.toLowerCase() !== 'host') break
         // RFC 9112 section 3.2. Node keeps the first of two; others keep the last.
         if (host !== undefined) return bad('two Host fields')
         host = rawHeaders[i + 1] as string
         if (!isHost(host)) return bad('not a host')
         break
       case 14: {
-        const lower = name.toLowerCase()
+        const lower = name === 'Content-Length' ? 'content-length' : name.toLowerCase()
         if (lower === 'content-length') {
           if (length || !LENGTH.test(rawHeaders[i + 1] as string)) return bad('not a Content-Length')
           length = true
@@ -73,10 +73,16 @@ function looksLike(name: string, real: string): boolean {
   return name.replace(/[^a-z]/g, '-') === real
 }
 
+/** Nearly all requests name the same few hosts. */
+let lastHost = ''
+
 function isHost(host: string): boolean {
+  if (host === lastHost && host !== '') return true
   if (!HOST.test(host)) return false
   const bracket = host.indexOf(']')
   const port = host.indexOf(':', bracket + 1)
   if (port !== -1 && Number(host.slice(port + 1)) > 65_535) return false
-  return bracket === -1 || isIPv6(host.slice(1, bracket))
+  if (bracket !== -1 && !isIPv6(host.slice(1, bracket))) return false
+  lastHost = host
+  return true
 }

@@ -34,6 +34,12 @@ function overflowStatus({ rawPacket }: ParseError, listen: ListenConfig): number
   return lineEnd === -1 || lineEnd > listen.maxHeaderBytes ? 414 : 431
 }
 
+/** A request that was parsed, and is not one all the same. Nothing that comes after it is believed. */
+export function malformed(why: string, status = 400): Refusal {
+  const error = Object.assign(new Error(why), { code: 'HOPGATE_MALFORMED' })
+  return { outcome: 'bad_request', stage: 'request_headers', status, error, close: true }
+}
+
 /** A tunnel to anywhere is not what a gateway is for. */
 export function connectRefusal(allow: readonly string[]): Refusal {
   return { outcome: 'no_route', stage: 'route', status: 405, allow }

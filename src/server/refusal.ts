@@ -1,7 +1,7 @@
 /** Exchanges that end before they have a route: unreadable, unroutable. They leave a record like any other. */
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { STATUS_CODES } from 'node:http'
-import type { ClientConnection } from '../exchange/client-connection.ts'
+import type { ClientConnection, ConnectionUser } from '../exchange/client-connection.ts'
 import { linger, lingerOnClose } from '../exchange/linger.ts'
 import { problem } from '../exchange/problem.ts'
 import type { Shared } from '../exchange/route.ts'
@@ -25,6 +25,12 @@ export interface Refusal {
   readonly close?: boolean
 }
 
+/** Holds the connection while a refusal is written: pipelined requests wait for their turn, as behind an exchange. */
+const REFUSED: ConnectionUser = {
+  clientEnded: () => {},
+  clientMalformed: () => false,
+}
+
 export class Refuser {
   readonly #shared: Shared
   readonly #metrics: RouteMetrics
@@ -41,13 +47,16 @@ export class Refuser {
     if (why.allow !== undefined) reply.headers.push('Allow', why.allow.join(', '))
     const bodyComing = req.headers['transfer-encoding'] !== undefined || Number(req.headers['content-length'] ?? 0) > 0
     const unread = bodyComing && !req.complete
+    connection.busy(REFUSED)
     if (why.close === true || unread || this.#shared.closing) {
+      connection.closing = true
+      connection.answered = true
       reply.headers.push('Connection', 'close')
       lingerOnClose(connection.socket)
     }
     res.writeHead(reply.status, reply.headers)
     res.end(req.method === 'HEAD' ? undefined : reply.body)
-    res.on('close', () => connection.idle(undefined))
+    res.on('close', () => connection.idle(REFUSED))
     const query = (req.url ?? '').indexOf('?')
     this.#record(why, reply.status, reply.body.length, requestId, {
       method: req.method ?? '',

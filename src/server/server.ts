@@ -20,14 +20,17 @@ import { peerOf } from '../exchange/peer.ts'
 import type { BoundRoute, Shared } from '../exchange/route.ts'
 import type { Metrics } from '../observe/metrics.ts'
 import { NO_ROUTE } from '../observe/route-metrics.ts'
-import { connectRefusal, parseRefusal } from './parse-error.ts'
-import { Refuser } from './refusal.ts'
+import { unacceptable } from './door.ts'
+import { connectRefusal, malformed, parseRefusal } from './parse-error.ts'
+import { type Refusal, Refuser } from './refusal.ts'
 import { hostnameOf, readTarget } from './target.ts'
 
 /** What the door knows of a request; carried to the route on the request itself. */
 interface Arrival {
   target: string
   expectsContinue: boolean
+  /** The path has a `%2F`. */
+  encodedSlash: boolean
   /** The tree of routes it is looked up in: a host's, or the general one. */
   hostTree: boolean
 }
@@ -36,6 +39,8 @@ type Arrived = IncomingMessage & { [ARRIVAL]: Arrival }
 
 /** Every method that can be routed. CONNECT and TRACE are answered 405: the one tunnels, the other reflects headers. */
 const ROUTABLE = METHODS.filter(method => method !== 'CONNECT' && method !== 'TRACE')
+
+const NO_SUCH_PATH: Refusal = { outcome: 'no_route', stage: 'route' }
 
 export interface GatewayServer {
   readonly address: AddressInfo
@@ -78,9 +83,17 @@ export async function startServer(listen: ListenConfig, deps: ServerDeps): Promi
   app.removeAllContentTypeParsers()
   app.addContentTypeParser('*', (_request, _payload, done) => done(null))
 
+  /** Not among its host's own routes: those that are for any host are next. */
+  const amongGeneral = (req: Arrived, res: ServerResponse): void => {
+    req[ARRIVAL].hostTree = false
+    req.url = req[ARRIVAL].target
+    app.routing(req, res)
+  }
+
   for (const route of routes) {
     const { host, kind, path, methods } = route.config.match
-    const tree = host === null ? '' : treeOf(host)
+    // Of an IPv6 host too: a single colon would begin a parameter.
+    const tree = host === null ? '' : treeOf(host).replaceAll(':', '::')
     const pattern = tree + path.replaceAll(':', '::')
     const urls = kind === 'exact' ? [pattern] : path === '/' ? [`${tree}/*`] : [pattern, `${pattern}/*`]
     for (const url of urls) {
@@ -89,7 +102,10 @@ export async function startServer(listen: ListenConfig, deps: ServerDeps): Promi
         url,
         onRequest: (request, reply) => {
           reply.hijack()
-          begin(route, request.raw as Arrived, reply.raw)
+          const req = request.raw as Arrived
+          // The general `/*` takes the paths of every host's tree: more specific general routes go before it.
+          if (host === null && req[ARRIVAL].hostTree) amongGeneral(req, reply.raw)
+          else begin(route, req, reply.raw, refuser)
         },
         handler: () => {
           throw new Error('unreachable: onRequest has taken the request')
@@ -103,21 +119,17 @@ export async function startServer(listen: ListenConfig, deps: ServerDeps): Promi
     const arrival = req[ARRIVAL]
     reply.hijack()
     if (arrival.hostTree) {
-      // Not among its host's own routes: those that are for any host are next.
-      arrival.hostTree = false
-      req.url = arrival.target
-      app.routing(req, reply.raw)
+      amongGeneral(req, reply.raw)
       return
     }
     const connection = connectionOf(req.socket)
     if (connection === undefined) return
     const allow = methodsElsewhere(routes, hostnameOf(req.headers.host ?? ''), arrival.target)
     const method = req.method === 'TRACE' || allow.length > 0
-    refuser.refuse(req, reply.raw, connection, {
-      outcome: 'no_route',
-      stage: 'route',
-      ...(method ? { status: 405, allow } : {}),
-    })
+    const why: Refusal = arrival.encodedSlash
+      ? malformed('an encoded slash')
+      : { outcome: 'no_route', stage: 'route', ...(method ? { status: 405, allow } : {}) }
+    refuser.refuse(req, reply.raw, connection, why)
   })
 
   const { host, port } = listen.address
@@ -170,16 +182,31 @@ function createDoor(
     const connection = connectionOf(req.socket)
     if (connection === undefined) return
     const host = req.headers.host
+    const wrong = unacceptable(req)
+    if (wrong !== undefined) {
+      refuser.refuse(req, res, connection, malformed(wrong.why, wrong.status))
+      return
+    }
     const read = readTarget(req.url ?? '')
-    // RFC 9112 section 3.2: a request of HTTP/1.1 without Host, or with two, is refused.
-    const hostless = host === undefined && req.httpVersionMinor === 1
-    if (read === undefined || hostless || hasTwoHosts(req.rawHeaders) || (read.authority !== undefined && read.authority !== host)) {
-      refuser.refuse(req, res, connection, { outcome: 'bad_request', stage: 'request_headers', close: true })
+    if (read === undefined) {
+      // RFC 9110 section 9.3.7: about the server as a whole, of which there is nothing to say.
+      const options = req.method === 'OPTIONS' && req.url === '*'
+      refuser.refuse(req, res, connection, options ? NO_SUCH_PATH : malformed('a target that can be read in two ways'))
+      return
+    }
+    // RFC 9112 section 3.2.2 has Host ignored then; whoever reads the other of the two reads another request.
+    if (read.authority !== undefined && host !== undefined && read.authority !== host.toLowerCase()) {
+      refuser.refuse(req, res, connection, malformed('a target that disagrees with Host'))
       return
     }
     const tree = hosts.size > 0 && host !== undefined ? hostnameOf(host) : ''
     const hostTree = tree !== '' && hosts.has(tree)
-    ;(req as Arrived)[ARRIVAL] = { target: read.target, expectsContinue, hostTree }
+    ;(req as Arrived)[ARRIVAL] = {
+      target: read.target,
+      expectsContinue,
+      encodedSlash: read.encodedSlash,
+      hostTree,
+    }
     req.url = hostTree ? treeOf(tree) + read.target : read.target
     route(req, res)
   }
@@ -198,6 +225,8 @@ function createDoor(
   server.on('drop', () => metrics.clientConnection('refused_limit'))
   const arrive = (req: IncomingMessage, res: ServerResponse, expectsContinue: boolean): void => {
     const connection = connectionOf(req.socket)
+    // What follows a request that was refused, in the same segment, is no request (RFC 9112 section 9.6).
+    if (connection?.closing === true) return
     if (connection?.user === undefined) enter(req, res, expectsContinue)
     else connection.inTurn(() => enter(req, res, expectsContinue))
   }
@@ -207,7 +236,7 @@ function createDoor(
   server.on('checkExpectation', (req, res) => arrive(req, res, false))
   server.on('connect', (req: IncomingMessage, socket: Socket) => {
     const connection = connectionOf(socket)
-    if (connection !== undefined) refuser.refuseRaw(connection, connectRefusal(ROUTABLE), 'CONNECT', req.url ?? '')
+    connection?.inTurn(() => refuser.refuseRaw(connection, connectRefusal(ROUTABLE), 'CONNECT', req.url ?? ''))
   })
   server.on('clientError', (error: Error, socket: Socket) => {
     const connection = connectionOf(socket)
@@ -225,26 +254,20 @@ function createDoor(
   return server
 }
 
-function begin(route: BoundRoute, req: Arrived, res: ServerResponse): void {
+function begin(route: BoundRoute, req: Arrived, res: ServerResponse, refuser: Refuser): void {
   const connection = connectionOf(req.socket)
   if (connection === undefined) return
-  const { target, expectsContinue } = req[ARRIVAL]
+  const { target, expectsContinue, encodedSlash } = req[ARRIVAL]
+  if (encodedSlash && route.config.match.encodedSlashes === 'refuse') {
+    refuser.refuse(req, res, connection, malformed('an encoded slash'))
+    return
+  }
   const exchange = new Exchange(route, req, res, connection, target, expectsContinue)
   try {
     exchange.begin()
   } catch (error) {
     exchange.fail(error as Error)
   }
-}
-
-/** Node takes the first and is silent about the second (stack fact 31). */
-function hasTwoHosts(rawHeaders: readonly string[]): boolean {
-  let hosts = 0
-  for (let i = 0; i < rawHeaders.length; i += 2) {
-    const name = rawHeaders[i] as string
-    if (name.length === 4 && name.toLowerCase() === 'host') hosts++
-  }
-  return hosts > 1
 }
 
 /** A path prefix no request can have: the root of the routes of one host. Normalised targets hold no control bytes. */

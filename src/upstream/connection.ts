@@ -9,11 +9,14 @@ import { sever } from '../sever.ts'
 import type { Dial, DialEvents, Dialled, DialStage } from './dial.ts'
 import { dial } from './dial.ts'
 import type { Endpoint } from './endpoint.ts'
+import { VersionWatch } from './version-watch.ts'
 
 /** Who uses a connection now: the upstream side of an exchange. */
 export interface Borrower extends DialEvents {
   /** The connection can be written to. */
   dialled(): void
+  /** The endpoint has said FIN: what it sent before that cannot be held up any more. */
+  peerEnded(): void
 }
 
 export type ConnectionState = 'connecting' | 'active' | 'idle'
@@ -26,6 +29,8 @@ export class Connection {
   broke: Error | undefined
   /** The endpoint has sent its FIN. */
   peerEnded = false
+  /** What the response under way calls itself. */
+  readonly version = new VersionWatch()
   #borrower: Borrower | undefined
   readonly #client: Client
   #dial: Dial | undefined
@@ -88,6 +93,7 @@ export class Connection {
   }
 
   dispatch(options: Dispatcher.DispatchOptions, handler: Dispatcher.DispatchHandler): void {
+    this.version.expect()
     this.#client.dispatch(options, handler)
   }
 
@@ -114,8 +120,10 @@ export class Connection {
       this.#dial.cancel(reason)
     } else if (this.#raw !== undefined) {
       // Below TLS first: TLSSocket has no reset of its own, and destroying it alone would send a FIN.
-      sever(this.#raw)
-      this.#socket?.destroy()
+      // With a reason: undici takes the close of a paused response without one for its end, and its parser asserts that
+      // it is not paused (an uncaught exception, measured).
+      sever(this.#raw, reason)
+      this.#socket?.destroy(reason)
     } else {
       // Dispatched, but undici has not come to dial yet: its call of the connector will be refused.
       this.#onClose()
@@ -125,7 +133,7 @@ export class Connection {
   /** Ends an unused connection in the orderly way. */
   retire(): void {
     this.#killed ??= new Error('retired')
-    this.#socket?.destroy()
+    this.#socket?.destroy(this.#killed)
   }
 
   /** Called one tick after `release`, when undici has made up its mind whether the socket lives on. */
@@ -149,7 +157,7 @@ export class Connection {
    */
   #connect(callback: (error: Error | null, socket: Socket | null) => void): void {
     if (this.#killed !== undefined || this.#borrower === undefined) {
-      callback(this.#killed ?? new Error('nobody waits for this connection'), null)
+      callback(NOT_DIALLED, null)
       return
     }
     this.#closed = false
@@ -174,15 +182,22 @@ export class Connection {
     this.#socket = socket
     this.#raw = raw
     this.#bornAt = performance.now()
+    this.version.watch(socket)
     const remember = (error: Error): void => {
-      this.broke ??= error
+      const { code } = error as NodeJS.ErrnoException
+      this.broke ??= code === 'ECONNRESET' ? connectionReset() : error
+      // undici takes a reset behind a close-delimited body for its end (stack fact 28), and asserts that such a body is
+      // not paused: an uncaught exception that any upstream could cause. Under another name it is an error like any.
+      if (code === 'ECONNRESET') Object.assign(error, { code: 'HOPGATE_ECONNRESET' })
     }
     // Both before undici's own listeners, which are added when the connector's callback runs.
     raw.on('error', remember)
     if (socket !== raw) socket.on('error', remember)
     socket.on('end', () => {
       this.peerEnded = true
-      if (wasReset(raw)) remember(Object.assign(new Error('read ECONNRESET'), { code: 'ECONNRESET' }))
+      if (wasReset(raw)) this.broke ??= connectionReset()
+      // Before undici's own listener, whose parser asserts that the body is not paused.
+      this.#borrower?.peerEnded()
     })
     socket.on('close', () => this.#onClose())
   }
@@ -205,6 +220,16 @@ export class Connection {
   }
 }
 
+/**
+ * Plain, whatever the connection was killed with: undici takes an error that bears one of its own socket codes for a
+ * passing one, and dials again for ever (2 GB of requests in a minute, measured).
+ */
+const NOT_DIALLED = Object.assign(new Error('nobody waits for this connection'), { code: 'HOPGATE_NOT_DIALLED' })
+
+function connectionReset(): Error {
+  return Object.assign(new Error('read ECONNRESET'), { code: 'ECONNRESET' })
+}
+
 function settleReleased(connection: Connection): void {
   connection.settleReleased()
 }
@@ -213,7 +238,7 @@ function settleReleased(connection: Connection): void {
  * On Node 20 a RST that arrives together with data, or while reading is paused, shows as a clean `end` (40 of 40;
  * Node 24 reports ECONNRESET). The kernel remembers: after a FIN the peer's name is still there, after a RST it is not.
  */
-function wasReset(raw: Socket): boolean {
+export function wasReset(raw: Socket): boolean {
   const handle = (raw as unknown as { _handle: { getpeername?(out: object): number } | null })._handle
   return handle?.getpeername !== undefined && handle.getpeername({}) !== 0
 }

@@ -61,7 +61,7 @@ const orders: UpstreamConfig = {
 
 const ordersRoute: Config['routes'][number] = {
   name: 'orders',
-  match: { host: null, kind: 'prefix', path: '/api/orders', methods: null },
+  match: { host: null, kind: 'prefix', path: '/api/orders', methods: null, encodedSlashes: 'refuse' },
   rewrite: { path: null, host: { kind: 'upstream' } },
   upstream: 'orders',
   streaming: false,

@@ -38,6 +38,8 @@ export interface GatewaySpec {
   readonly routes: string
   /** Under `upstreams:`. */
   readonly upstreams: string
+  /** Where it listens; default a free port of 127.0.0.1. */
+  readonly address?: string
   /** Under `listen:`, beside the address. */
   readonly listen?: string
   readonly defaults?: string
@@ -55,7 +57,7 @@ export function simple(endpoint: string, route = '', upstream = ''): GatewaySpec
 export async function startTestGateway(t: TestContext, spec: GatewaySpec): Promise<TestGateway> {
   const yaml = [
     'listen:',
-    '  address: 127.0.0.1:0',
+    `  address: "${spec.address ?? '127.0.0.1:0'}"`,
     spec.listen ?? '',
     'admin: { address: "127.0.0.1:0" }',
     spec.defaults === undefined ? '' : `defaults:\n${spec.defaults}`,

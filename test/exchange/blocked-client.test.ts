@@ -1,0 +1,79 @@
+/** The upstream ends, or we end it, while its body waits for a client that does not read. */
+import assert from 'node:assert/strict'
+import { type TestContext, test } from 'node:test'
+import { answer } from '../../src/prove/faults.ts'
+import { startUpstream } from '../../src/prove/faulty-upstream.ts'
+import { openClient, requestOnce } from '../../src/prove/raw-client.ts'
+import { simple, startTestGateway } from '../support/gateway.ts'
+
+const SLICE = Buffer.alloc(32 * 1024, 'd')
+const CHUNKED = 'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n'
+const CHUNK = Buffer.concat([Buffer.from(`${SLICE.length.toString(16)}\r\n`), SLICE, Buffer.from('\r\n')])
+const LENGTH = 64 * 1024 * 1024
+
+const HEADS = [
+  ['no length', 'HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n'],
+  ['a length and Connection: close', `HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: ${LENGTH}\r\n\r\n`],
+  ['a length', `HTTP/1.1 200 OK\r\nContent-Length: ${LENGTH}\r\n\r\n`],
+] as const
+
+/** A response whose last bytes so far are those that the client did not take any more. */
+async function blocked(t: TestContext, head: string, slice: Buffer = SLICE) {
+  const upstream = await startUpstream({ on: 'headers', then: 'hang' })
+  t.after(() => upstream.close())
+  const gw = await startTestGateway(t, simple(upstream.url))
+  const client = await openClient(gw.port, { paused: true })
+  const pending = client.request({ path: '/blocked' })
+  const { connection } = await upstream.nextRequest()
+  await connection.write(head)
+  let sentBytes = 0
+  for (;;) {
+    await connection.write(slice)
+    sentBytes += slice.length
+    const { body } = await gw.admin('/-/inflight')
+    if ((body as { stage: string }[])[0]?.stage === 'client_write') break
+  }
+  return { upstream, gw, client, pending, connection, sentBytes }
+}
+
+for (const [what, head] of HEADS) {
+  for (const how of ['fin', 'rst'] as const) {
+    test(`an upstream that leaves by ${how} while its body of ${what} waits for the client: told as what it is`, async t => {
+      const { upstream, gw, client, pending, connection, sentBytes } = await blocked(t, head)
+      await connection.leave(how)
+      client.resume()
+      const response = await pending.response
+      const line = await gw.line()
+      const whole = how === 'fin' && what === 'no length'
+      if (whole) assert.deepEqual([response.complete, response.body.length], [true, sentBytes])
+      else assert.equal(response.complete, false)
+      assert.equal(line.status, 200)
+      if (whole) assert.equal(line.outcome, 'completed')
+      else assert.ok(['reset', 'truncated'].includes(line.outcome), line.outcome)
+      client.leave('rst')
+      upstream.behave(answer())
+      assert.equal((await requestOnce(gw.port)).status, 200, 'the gateway serves on')
+    })
+
+    test(`a client that leaves by ${how} while a body of ${what} waits for it: client_abort, and the gateway serves on`, async t => {
+      const { upstream, gw, client, connection } = await blocked(t, head)
+      client.leave(how)
+      assert.equal((await connection.closed).how, 'rst')
+      const line = await gw.line()
+      assert.deepEqual([line.outcome, line.stage, line.status], ['client_abort', 'client_write', 200])
+      upstream.behave(answer())
+      assert.equal((await requestOnce(gw.port)).status, 200)
+    })
+  }
+}
+
+test('an upstream that ends its chunks and leaves while they wait for the client: the client gets all of them', async t => {
+  const { gw, client, pending, connection, sentBytes } = await blocked(t, CHUNKED, CHUNK)
+  await connection.write('0\r\n\r\n')
+  await connection.leave('fin')
+  client.resume()
+  const response = await pending.response
+  assert.deepEqual([response.complete, response.body.length], [true, (sentBytes / CHUNK.length) * SLICE.length])
+  assert.equal((await gw.line()).outcome, 'completed')
+  client.leave('rst')
+})
