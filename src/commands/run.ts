@@ -8,6 +8,8 @@ import { LogSink } from '../observe/log-sink.ts'
 import type { CommandIo } from './io.ts'
 
 const EXIT_CONFIG = 78
+/** Ctrl-C reaches a child of npm twice: from the terminal and from npm, 32 ms apart (measured). One is not a second. */
+const SAME_SIGNAL_MS = 300
 
 export async function run(file: string, io: CommandIo): Promise<number> {
   const result = loadConfig(file, io.env)
@@ -42,9 +44,11 @@ export async function serve(
   started?.({ gateway: address.port, admin: adminAddress.port })
 
   let ending = false
+  let endingSince = 0
   const ended = new Promise<number>(resolve => {
     const end = (code: number): void => {
       ending = true
+      endingSince = performance.now()
       gateway
         .drain()
         .then(async killed => {
@@ -60,6 +64,7 @@ export async function serve(
     }
     io.onSignal(['SIGTERM', 'SIGINT'], signal => {
       if (ending) {
+        if (performance.now() - endingSince < SAME_SIGNAL_MS) return
         events.warn({ signal }, 'second signal, cutting what is in flight')
         gateway.cut()
         return
