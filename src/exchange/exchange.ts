@@ -12,15 +12,13 @@ import { type ClientEvents, ClientSide } from './client-side.ts'
 import { now } from './deadlines.ts'
 import { problem } from './problem.ts'
 import { report } from './report.ts'
+import { RequestBody, type RequestBodyEvents } from './request-body.ts'
 import { type RequestHead, requestHead } from './request-head.ts'
 import { interimHead, responseHead } from './response-head.ts'
 import type { BoundRoute } from './route.ts'
 import { Timeline } from './timeline.ts'
 import { type TimeoutEvents, Timeouts } from './timeouts.ts'
-import { isMostlyFraming } from './trailers.ts'
-import { Upload, type UploadEvents } from './upload.ts'
 import { type UpstreamEvents, UpstreamSide } from './upstream-side.ts'
-import type { Watched } from './vanished.ts'
 
 /** RFC 9110 section 9.2.2. */
 const IDEMPOTENT = new Set(['GET', 'HEAD', 'OPTIONS', 'PUT', 'DELETE', 'TRACE'])
@@ -28,7 +26,7 @@ const IDEMPOTENT = new Set(['GET', 'HEAD', 'OPTIONS', 'PUT', 'DELETE', 'TRACE'])
 /** The reason that a connection dies with when its request is given up: one for all, a stack trace costs 4 us. */
 const GIVEN_UP = Object.assign(new Error('the gateway gave the request up'), { code: 'HOPGATE_GIVEN_UP' })
 
-export class Exchange implements ClientEvents, UpstreamEvents, UploadEvents, TimeoutEvents, ConnectionUser, Watched {
+export class Exchange implements ClientEvents, UpstreamEvents, RequestBodyEvents, TimeoutEvents, ConnectionUser {
   readonly route: BoundRoute
   /** The path that was matched, without its query string. */
   readonly path: string
@@ -39,12 +37,8 @@ export class Exchange implements ClientEvents, UpstreamEvents, UploadEvents, Tim
   readonly #upstream: UpstreamSide
   readonly #timeouts: Timeouts
   readonly #timeline = new Timeline(now())
-  #upload: Upload | null = null
-  /** The client waits for an invitation to send its body (RFC 9110 section 10.1.1). */
-  #expectsContinue: boolean
-  #rxBytes = 0
-  /** What the client's socket had read when the body began. */
-  #wireStart = 0
+  readonly #expectsContinue: boolean
+  #body: RequestBody | undefined
   /** Where the upstream hop is. */
   #stage: Stage = 'route'
   #outcome: Outcome | undefined
@@ -114,10 +108,7 @@ export class Exchange implements ClientEvents, UpstreamEvents, UploadEvents, Tim
         this.#end('body_too_large', 'request_body')
         return
       }
-      // What does not fit into its read-ahead is not read before a slot is ours.
-      shared.vanished.watch(this)
-      this.#wireStart = this.socket.bytesRead
-      this.#upload = new Upload(req, this)
+      this.#body = new RequestBody(req, limits.bodyBytes, this.#expectsContinue, this.#timeouts, shared.vanished, this)
     } else {
       this.#timeouts.requestReceived(this.#timeline.started)
     }
@@ -128,7 +119,7 @@ export class Exchange implements ClientEvents, UpstreamEvents, UploadEvents, Tim
       method: this.method,
       target: this.route.rewrite(this.#target),
       headers: this.#head.headers,
-      body: this.#upload,
+      body: this.#body?.stream ?? null,
       replayable: !this.#hasBody && IDEMPOTENT.has(this.method),
       host: host.kind === 'upstream' ? undefined : host.kind === 'literal' ? host.value : req.headers.host,
     })
@@ -188,7 +179,7 @@ export class Exchange implements ClientEvents, UpstreamEvents, UploadEvents, Tim
     if (this.#outcome !== undefined) return
     const stage = this.stageNow
     this.#clientAbortAge = now() - this.#timeline.started
-    const received = this.#upload === null || this.#upload.complete
+    const received = this.#body === undefined || this.#body.complete
     if (!this.route.finishOnAbort || !received || this.#upstream.over) {
       this.#end('client_abort', stage)
       return
@@ -224,7 +215,7 @@ export class Exchange implements ClientEvents, UpstreamEvents, UploadEvents, Tim
     if (!this.#client.ended) this.#client.lost()
   }
 
-  vanished(): void {
+  clientVanished(): void {
     this.#client.lost()
   }
 
@@ -234,40 +225,16 @@ export class Exchange implements ClientEvents, UpstreamEvents, UploadEvents, Tim
     return true
   }
 
-  uploadWanted(): void {
-    this.#timeouts.requestTaken()
-    if (this.#upload?.complete === true) return
-    this.route.shared.vanished.unwatch(this)
-    this.#timeouts.uploadWanted()
-    if (!this.#expectsContinue) return
-    this.#expectsContinue = false
+  bodyRefused(outcome: Outcome, error?: Error): void {
+    this.#end(outcome, 'request_body', error)
+  }
+
+  bodyInvited(): void {
     this.#client.inviteBody()
   }
 
-  uploadReceived(bytes: number): void {
-    this.#rxBytes += bytes
-    if (this.#rxBytes > this.route.limits.bodyBytes) {
-      this.#end('body_too_large', 'request_body')
-    } else if (isMostlyFraming(this.socket.bytesRead - this.#wireStart, this.#rxBytes)) {
-      this.#end('bad_request', 'request_body', new Error('chunk extensions without end'))
-    } else {
-      this.#timeouts.uploadReceived(bytes)
-    }
-  }
-
-  uploadHeld(): void {
-    this.#timeouts.uploadHeld()
-    this.#timeouts.requestPending(this.#upstream.connection?.rawSocket)
-    if (this.#upload?.complete !== true) this.route.shared.vanished.watch(this)
-  }
-
-  uploadMalformed(error: Error): void {
-    this.#end('bad_request', 'request_body', error)
-  }
-
-  uploadComplete(): void {
-    this.route.shared.vanished.unwatch(this)
-    this.#timeouts.requestReceived()
+  get upstreamSocket(): Socket | undefined {
+    return this.#upstream.connection?.rawSocket
   }
 
   // ---- the upstream hop ----
@@ -401,8 +368,7 @@ export class Exchange implements ClientEvents, UpstreamEvents, UploadEvents, Tim
     const { shared } = route
     this.#timeouts.stop()
     this.#upstream.cancel(GIVEN_UP)
-    this.#upload?.destroy()
-    if (this.#hasBody) shared.vanished.unwatch(this)
+    this.#body?.close()
     route.inflight.delete(this)
     shared.ledger.requests.closed++
     const record = report(
@@ -410,7 +376,12 @@ export class Exchange implements ClientEvents, UpstreamEvents, UploadEvents, Tim
       this.#client,
       this.#upstream,
       this.#timeline,
-      { requestId: this.requestId, path: this.path, clientAddress: this.clientAddress, rxBytes: this.#rxBytes },
+      {
+        requestId: this.requestId,
+        path: this.path,
+        clientAddress: this.clientAddress,
+        rxBytes: this.#body?.received ?? 0,
+      },
       {
         outcome,
         stage: this.#endStage,
