@@ -6,19 +6,26 @@ import { parseArgs } from 'node:util'
 import { check } from './commands/check.ts'
 import { demo } from './commands/demo.ts'
 import type { CommandIo } from './commands/io.ts'
+import { prove } from './commands/prove.ts'
 import { run } from './commands/run.ts'
 
 const USAGE = `hopgate: a reverse-proxy gateway whose every timeout fires, and says so
 
   hopgate run   -c FILE   run the gateway
   hopgate check -c FILE   validate a configuration; print every error, or the effective timeouts of every route
+  hopgate prove -c FILE   inject a real fault for each timeout of each route, and show what fired, when, and its name
   hopgate demo            run the gateway on the demo configuration, with backends that misbehave
 
   -c, --config FILE       the configuration
+      --route NAME        prove: this route only
+      --only WORD         prove: this timeout, stage or outcome only
+      --scale FACTOR      prove: all durations times this, for a quick pass (0.1)
+      --json FILE         prove: write the result as JSON
+      --junit FILE        prove: write the result as JUnit XML
   -h, --help              this text
   -v, --version           the version
 
-exit codes: 0 done; 78 the configuration is wrong; 1 anything else
+exit codes: 0 done, or all proven; 78 the configuration is wrong; 1 anything else
 `
 
 /** BSD's EX_CONFIG. */
@@ -66,13 +73,20 @@ async function main(argv: readonly string[]): Promise<number> {
     return EXIT_USAGE
   }
   if (command === 'demo') return demo(fileURLToPath(new URL('../config/demo.yaml', import.meta.url)), io)
-  if (command !== 'run' && command !== 'check') {
+  if (command !== 'run' && command !== 'check' && command !== 'prove') {
     io.stderr.write(`hopgate: no such command: ${command}\n\n${USAGE}`)
     return EXIT_USAGE
   }
   if (values.config === undefined) {
     io.stderr.write(`hopgate ${command}: -c FILE is missing\n`)
     return EXIT_CONFIG
+  }
+  if (command === 'prove') {
+    const { config: file, route, only, scale, json, junit } = values
+    const code = await prove({ file, route, only, scale, json, junit }, io)
+    // Faults that hang by design, a black-holed dial, must not hold the exit.
+    io.exit(code)
+    return code
   }
   return command === 'run' ? run(values.config, io) : check({ file: values.config }, io)
 }
@@ -83,6 +97,11 @@ function readArguments(argv: readonly string[]) {
     allowPositionals: true,
     options: {
       config: { type: 'string', short: 'c' },
+      route: { type: 'string' },
+      only: { type: 'string' },
+      scale: { type: 'string' },
+      json: { type: 'string' },
+      junit: { type: 'string' },
       help: { type: 'boolean', short: 'h' },
       version: { type: 'boolean', short: 'v' },
     },

@@ -20,6 +20,8 @@ export class ClientConnection {
   readonly socket: Socket
   readonly peer: Peer
   user: ConnectionUser | undefined
+  /** Requests whose head has arrived. */
+  requests = 0
   /** A reply was written to the bare socket: at most one is. */
   answered = false
   /** The response that is under way is the last (`Connection: close`): nothing that comes after it is served. */

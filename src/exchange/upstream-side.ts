@@ -182,7 +182,9 @@ export class UpstreamSide implements Waiter, Borrower, LowerHandler {
   onHeaders(status: number, headers: Buffer[], resume: () => void, statusText: string): boolean {
     if (this.#over) return true
     const version = this.connection?.version
-    if (version?.wrong === true || (version?.minor === 0 && hasCoding(headers))) {
+    const alien = version?.wrong === true || (version?.minor === 0 && hasCoding(headers))
+    // RFC 9110 section 15: what is above 599 is for internal use, and a client cannot know it.
+    if (alien || status > 599) {
       this.onError(notHttp('not a response of HTTP/1'))
       return true
     }

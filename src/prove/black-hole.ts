@@ -6,9 +6,9 @@ import { readSocketTable } from './socket-table.ts'
 
 /** Listens with the smallest backlog, tells its port, and never again turns its event loop: nothing is accepted. */
 const LISTENER = `
-const { parentPort } = require('node:worker_threads')
+const { parentPort, workerData } = require('node:worker_threads')
 const server = require('node:net').createServer()
-server.listen({ port: 0, host: '127.0.0.1', backlog: 1 }, () => {
+server.listen({ port: workerData, host: '127.0.0.1', backlog: 1 }, () => {
   parentPort.postMessage(server.address().port)
   Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0)
 })
@@ -22,10 +22,10 @@ const QUEUE_CAPACITY = 2
  * SYN and a dial hangs in SYN_SENT (tcp_conn_request in net/ipv4/tcp_input.c). The listener is a worker thread that
  * blocks: as good as a stopped child process, there in 30 ms, and gone with the process whatever kills it.
  */
-export async function startBlackHole(): Promise<PortOnly> {
+export async function startBlackHole(port = 0): Promise<PortOnly> {
   // Without the parent's execArgv: a loader such as tsx would cost the worker 200 ms.
-  const worker = new Worker(LISTENER, { eval: true, execArgv: [] })
-  const port = await within(
+  const worker = new Worker(LISTENER, { eval: true, execArgv: [], workerData: port })
+  const opened = await within(
     new Promise<number>((resolve, reject) => {
       worker.once('message', resolve)
       worker.once('error', reject)
@@ -35,8 +35,8 @@ export async function startBlackHole(): Promise<PortOnly> {
   )
   worker.unref()
   const fillers: Socket[] = []
-  for (let filled = 0; filled < QUEUE_CAPACITY; filled++) fillers.push(await fill(port))
-  const queued = (await readSocketTable()).find(row => row.localPort === port && row.state === 'LISTEN')?.unreadBytes
+  for (let filled = 0; filled < QUEUE_CAPACITY; filled++) fillers.push(await fill(opened))
+  const queued = (await readSocketTable()).find(row => row.localPort === opened && row.state === 'LISTEN')?.unreadBytes
   const close = async (): Promise<void> => {
     for (const filler of fillers) filler.destroy()
     await worker.terminate()
@@ -45,7 +45,7 @@ export async function startBlackHole(): Promise<PortOnly> {
     await close()
     throw new Error(`the black hole accepts: ${queued} of ${QUEUE_CAPACITY} connections wait`)
   }
-  return { port, close }
+  return { port: opened, close }
 }
 
 let shared: Promise<PortOnly> | undefined

@@ -161,6 +161,5 @@ export type LogFault =
 
 /** The fault that is none: `answer({ status: 503 })`. */
 export function answer(answer: Answer = {}): RequestFault {
-  // biome-ignore lint/suspicious/noThenProperty: a fault is `{ on, then }`; its `then` is a word, so nothing takes it for a promise
   return { on: 'request', then: 'answer', answer }
 }

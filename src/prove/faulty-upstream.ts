@@ -19,6 +19,8 @@ export interface UpstreamOptions {
   readonly keepHalfOpen?: boolean
   /** A fixed port instead of any free one: to come back where a fault was. */
   readonly port?: number
+  /** `false`: requests and connections that are over are forgotten, for an upstream that serves for days. Default true. */
+  readonly remember?: boolean
 }
 
 /** How many of each so far. */
@@ -58,8 +60,10 @@ export interface Upstream {
 /** A raw server on 127.0.0.1 whose every byte is ours. */
 export async function startUpstream(behaviour: Behaviour, options: UpstreamOptions = {}): Promise<Upstream> {
   if (typeof behaviour === 'object' && behaviour.on === 'dial') {
-    return portOnly(behaviour.then === 'refuse' ? await startRefusal() : await startBlackHole())
+    const { port } = options
+    return portOnly(behaviour.then === 'refuse' ? await startRefusal(port) : await startBlackHole(port))
   }
+  const { remember = true } = options
   let current: Behaviour = behaviour
   const requests: UpstreamRequest[] = []
   const connections: UpstreamConnection[] = []
@@ -75,17 +79,18 @@ export async function startUpstream(behaviour: Behaviour, options: UpstreamOptio
     const isSilent = fault !== undefined && !(fault.on === 'tls' && fault.then === 'certificate')
     const stream = certificate && !isSilent ? encrypt(raw, certificate) : raw
     const connection = new UpstreamConnection(counters.connections++, raw, stream, options.keepHalfOpen ?? false)
-    connections.push(connection)
+    if (remember) connections.push(connection)
     open.add(connection)
     raw.on('close', () => {
       open.delete(connection)
       counters[connection.ended?.how ?? 'us']++
       closings.add(1)
     })
-    newConnections.add(connection)
+    if (remember) newConnections.add(connection)
     serveConnection(connection, isSilent ? fault : undefined, {
       nextIndex: () => counters.requests++,
       onRequest: request => {
+        if (!remember) return
         requests.push(request)
         newRequests.add(request)
       },

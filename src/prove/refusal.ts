@@ -8,15 +8,21 @@ export interface PortOnly {
 /**
  * A port at which dials are refused for as long as this lives. A port merely closed again may be given to the next
  * `listen(0)` on the machine; this one is taken, as the local end of a connection, and nobody listens on it.
+ *
+ * @param port a fixed one instead of any free one
  */
-export async function startRefusal(): Promise<PortOnly> {
+export async function startRefusal(port?: number): Promise<PortOnly> {
   const server = createServer()
   const accepted = new Promise<Socket>(resolve => server.once('connection', resolve))
   const holder = await new Promise<Socket>((resolve, reject) => {
     server.once('error', reject)
     server.listen(0, '127.0.0.1', () => {
-      const socket = connect({ port: portOf(server), host: '127.0.0.1' }, () => resolve(socket))
-      socket.once('error', reject)
+      const from = port === undefined ? {} : { localPort: port, localAddress: '127.0.0.1' }
+      const socket = connect({ port: portOf(server), host: '127.0.0.1', ...from }, () => resolve(socket))
+      socket.once('error', error => {
+        server.close()
+        reject(error)
+      })
     })
   })
   const peer = await accepted

@@ -226,8 +226,9 @@ function createDoor(
   const arrive = (req: IncomingMessage, res: ServerResponse, expectsContinue: boolean): void => {
     const connection = connectionOf(req.socket)
     // What follows a request that was refused, in the same segment, is no request (RFC 9112 section 9.6).
-    if (connection?.closing === true) return
-    if (connection?.user === undefined) enter(req, res, expectsContinue)
+    if (connection === undefined || connection.closing) return
+    connection.requests++
+    if (connection.user === undefined) enter(req, res, expectsContinue)
     else connection.inTurn(() => enter(req, res, expectsContinue))
   }
   server.on('request', (req, res) => arrive(req, res, false))
@@ -249,7 +250,19 @@ function createDoor(
       metrics.clientConnection(refusal.timeout === undefined ? 'parse_error' : 'header_timeout')
       refuser.refuseRaw(connection, refusal)
     }
-    if (!connection.malformed(error, answer)) answer()
+    const refuse = (): void => {
+      if (!connection.malformed(error, answer)) answer()
+    }
+    if (refusal.timeout === undefined) {
+      refuse()
+      return
+    }
+    // After a stall of the process Node's check runs before the sockets are read (stack fact 32): a head that is here by
+    // now was in time as far as anybody can tell.
+    const { requests } = connection
+    setImmediate(() => {
+      if (connection.requests === requests && socket.writable) refuse()
+    })
   })
   return server
 }

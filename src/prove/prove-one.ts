@@ -1,0 +1,140 @@
+/** One case from its gateway's start to its verdict. */
+import type { Config } from '../config/config.ts'
+import { nameOf, type ProveCase } from './case.ts'
+import { gather } from './crowd.ts'
+import { drive } from './drive.ts'
+import { type Ground, type Grounds, openGround } from './ground.ts'
+import { type Books, booksWrong, type Judgement, judge } from './judge.ts'
+import type { LoopDelay } from './loop-delay.ts'
+import { patienceMs, requestsFor } from './witness.ts'
+
+export type Verdict = 'proven' | 'second try' | 'miss'
+
+export interface Result {
+  readonly one: ProveCase
+  readonly name: string
+  readonly verdict: Verdict
+  readonly configuredMs?: number
+  /** Since the timeout's first event; for a client that left, until it was noticed. */
+  readonly firedMs?: number
+  readonly overrunMs?: number
+  readonly expected: string
+  readonly called: string
+  /** Why it is a miss, or was one at the first try. */
+  readonly wrong: readonly string[]
+  /** Only the time was wrong, or the machine so busy that nothing could be right: worth a second try. */
+  readonly unfair: boolean
+  /** The longest that the event loop was held meanwhile, ms. */
+  readonly heldMs: number
+}
+
+/** Above this the machine is part of the explanation, ms. */
+export const BUSY_MS = 25
+/** Above this nothing that was seen says much, ms. */
+const HOPELESS_MS = 100
+/** For what is in flight to end after its clients left: a client nobody reads is missed after a second. */
+const SETTLE_MS = 2500
+
+export async function proveOne(
+  one: ProveCase,
+  config: Config,
+  grounds: Grounds,
+  loopDelay: LoopDelay,
+  /** Called when everything is in its place, and only time has to pass. */
+  underWay: () => void,
+): Promise<Result> {
+  const from = performance.now()
+  const { expect } = one
+  const base = {
+    one,
+    name: nameOf(one),
+    ...(one.configuredMs === undefined ? {} : { configuredMs: one.configuredMs }),
+  }
+  const hoped = expect.map(({ outcome, stages, party, status }) =>
+    [outcome, stages.filter(stage => stage !== undefined).join('|'), party, status]
+      .filter(word => word !== '')
+      .join(', '),
+  )
+  const promised = [...new Set(hoped)].join(' or ')
+  let ground: Ground | undefined
+  try {
+    ground = await openGround(one, config, grounds)
+    const judgement = await onGround(one, config, ground, underWay)
+    const heldMs = loopDelay.longestSince(from)
+    const { wrong, late, firedMs, overrunMs, called } = judgement
+    const all = [...wrong, ...late]
+    if (all.length > 0 && heldMs > BUSY_MS) {
+      all.push(`the machine was too busy: the event loop was held for up to ${Math.round(heldMs)} ms`)
+    }
+    return {
+      ...base,
+      verdict: all.length === 0 ? 'proven' : 'miss',
+      expected: promised,
+      called: called ?? 'nothing',
+      wrong: all,
+      unfair: all.length > 0 && (wrong.length === 0 || heldMs > HOPELESS_MS),
+      heldMs,
+      ...(firedMs === undefined ? {} : { firedMs }),
+      ...(overrunMs === undefined ? {} : { overrunMs }),
+    }
+  } catch (error) {
+    return {
+      ...base,
+      verdict: 'miss',
+      expected: promised,
+      called: 'nothing',
+      wrong: [(error as Error).message],
+      unfair: loopDelay.longestSince(from) > HOPELESS_MS,
+      heldMs: loopDelay.longestSince(from),
+    }
+  } finally {
+    underWay()
+    await ground?.close().catch(() => {})
+  }
+}
+
+async function onGround(one: ProveCase, config: Config, ground: Ground, underWay: () => void): Promise<Judgement> {
+  const route = config.routes.find(({ name }) => name === one.route) ?? config.routes[0]
+  if (route === undefined) throw new Error('a configuration without routes')
+  const requests = requestsFor(config, route)
+  const crowd =
+    one.crowd === undefined
+      ? undefined
+      : await gather(one, config, ground, { upload: requests.crowdUpload, plain: requests.crowdPlain }, patienceMs(one))
+  underWay()
+  const disperse = (): void => crowd?.leave()
+  let judgement: Judgement
+  try {
+    const witness = await drive(one, config, ground, requests, disperse)
+    const gone = (): boolean => witness.carriers.every(({ ended, isOpen }) => ended !== undefined || !isOpen)
+    if (isCut(one)) await ground.until(gone, 1000)
+    judgement = judge(one, ground, witness)
+  } finally {
+    disperse()
+  }
+  const books = await settledBooks(one, judgement, ground)
+  await ground.stop()
+  const open = (): number => ground.upstreams.reduce((sum, { openSockets }) => sum + openSockets, 0)
+  const left = (await ground.until(() => open() === 0, SETTLE_MS))
+    ? []
+    : [`${open()} upstream connections stayed open when the gateway had stopped`]
+  return {
+    ...judgement,
+    wrong: [...judgement.wrong, ...books.wrong, ...left],
+    late: [...judgement.late, ...books.late],
+  }
+}
+
+function isCut(one: ProveCase): boolean {
+  return one.expect[0].outcome !== 'completed'
+}
+
+/** The books are balanced when all is quiet: asked again until they are, for a while. */
+async function settledBooks(one: ProveCase, judgement: Judgement, ground: Ground): Promise<Books> {
+  let books: Books = { wrong: [], late: [] }
+  await ground.until(async () => {
+    books = booksWrong(one, judgement.expected, ground, await ground.scrape())
+    return books.wrong.length === 0
+  }, SETTLE_MS)
+  return books
+}
