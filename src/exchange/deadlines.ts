@@ -40,6 +40,11 @@ export interface TimerLedger {
 /** Monotonic milliseconds. */
 export const now = (): number => performance.now()
 
+export interface DeadlineEvents {
+  /** A timeout is due, this many ms ago; it is disarmed by now. */
+  due(which: Clocked, overrunMs: number): void
+}
+
 export class Deadlines {
   /** The instant at which each timeout is due, monotonic ms; Infinity: not running. */
   readonly #due: number[] = [Infinity, Infinity, Infinity, Infinity, Infinity, Infinity, Infinity, Infinity, Infinity]
@@ -48,12 +53,11 @@ export class Deadlines {
   #looksAt = Infinity
   #stopped = false
   readonly #ledger: TimerLedger
-  readonly #onDue: (which: Clocked, overrunMs: number) => void
+  readonly #events: DeadlineEvents
 
-  /** @param onDue called once for a timeout that is due, with how late in ms; the timeout is disarmed by then. */
-  constructor(ledger: TimerLedger, onDue: (which: Clocked, overrunMs: number) => void) {
+  constructor(ledger: TimerLedger, events: DeadlineEvents) {
     this.#ledger = ledger
-    this.#onDue = onDue
+    this.#events = events
   }
 
   /** True while a native timer is set: what the timers ledger counts as live. */
@@ -61,12 +65,16 @@ export class Deadlines {
     return this.#timer !== undefined
   }
 
-  /** Starts or restarts a timeout of `ms` from `at`; Infinity (`off`) disarms it. */
-  arm(which: Clocked, ms: number, at: number = now()): void {
+  /**
+   * Starts or restarts a timeout of `ms` from `at`; Infinity (`off`) disarms it.
+   * @param soonestMs of the timeouts that will follow: the native timer is set for then, once, instead of for each
+   */
+  arm(which: Clocked, ms: number, at: number = now(), soonestMs: number = ms): void {
     const due = at + ms
     this.#due[which] = due
+    const looksAt = Math.min(due, at + soonestMs)
     // Not `ms`: `at` may lie in the past.
-    if (due < this.#looksAt && !this.#stopped) this.#set(due, due - now())
+    if (looksAt < this.#looksAt && !this.#stopped) this.#set(looksAt, looksAt - now())
   }
 
   disarm(which: Clocked): void {
@@ -133,7 +141,7 @@ export class Deadlines {
       return
     }
     this.#due[first] = Infinity
-    this.#onDue(first, -left)
+    this.#events.due(first, 0 - left)
     this.look(false)
   }
 }

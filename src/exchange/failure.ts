@@ -45,6 +45,8 @@ export function classify(error: Error, context: FailureContext): Outcome {
   if (EXHAUSTED.has(code)) return 'resource_exhausted'
   if (context.dialling !== undefined) return classifyDial(code, context.dialling)
   if (code === 'UND_ERR_INVALID_ARG' || code === 'UND_ERR_NOT_SUPPORTED') return 'internal_error'
+  // undici asserts what it expects of a response: an unasked 101 without Upgrade fails `assert(upgrade)` (found by fuzzing).
+  if (error.name === 'AssertionError' && context.responseStarted) return 'protocol_error'
   if (code === 'UND_ERR_ABORTED' || error.name === 'AssertionError' || error instanceof TypeError) {
     return 'internal_error'
   }

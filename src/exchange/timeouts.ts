@@ -9,6 +9,7 @@ import {
   CLOCKED,
   type Clocked,
   CONNECT,
+  type DeadlineEvents,
   Deadlines,
   QUEUE,
   REQUEST,
@@ -42,7 +43,7 @@ export interface TimeoutEvents {
   requestFlushed(): void
 }
 
-export class Timeouts {
+export class Timeouts implements DeadlineEvents {
   readonly #limits: RouteLimits
   readonly #events: TimeoutEvents
   readonly #table: SocketTable
@@ -57,7 +58,7 @@ export class Timeouts {
     this.#table = table
     this.#limits = limits
     this.#events = events
-    this.#deadlines = new Deadlines(ledger, this.#onDue)
+    this.#deadlines = new Deadlines(ledger, this)
   }
 
   /** A native timer is set. */
@@ -79,7 +80,9 @@ export class Timeouts {
 
   requestReceived(at?: number): void {
     this.#upload?.hold()
-    if (this.#limits.request !== Infinity) this.#deadlines.arm(REQUEST, this.#limits.request, at)
+    const { request, responseHeaders, bodyIdle } = this.#limits
+    if (request === Infinity) return
+    this.#deadlines.arm(REQUEST, request, at, Math.min(responseHeaders, bodyIdle))
   }
 
   // queue: a slot is asked for .. it is taken
@@ -173,7 +176,7 @@ export class Timeouts {
     this.#upload?.hold()
   }
 
-  readonly #onDue = (which: Clocked, overrunMs: number): void => {
+  due(which: Clocked, overrunMs: number): void {
     let late = overrunMs
     if (which === WRITE_IDLE) {
       late = this.#clientWatch?.look() ?? -1

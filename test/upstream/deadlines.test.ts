@@ -8,9 +8,9 @@ function start(t: TestContext) {
   const time = mockTime(t)
   const ledger = { armed: 0, cleared: 0 }
   const fired: { which: number; at: number; overrunMs: number }[] = []
-  const deadlines = new Deadlines(ledger, (which, overrunMs) =>
-    fired.push({ which, at: time.now, overrunMs: overrunMs || 0 }),
-  )
+  const deadlines = new Deadlines(ledger, {
+    due: (which, overrunMs) => fired.push({ which, at: time.now, overrunMs }),
+  })
   return { time, ledger, fired, deadlines }
 }
 
@@ -132,4 +132,25 @@ test('a timeout of a fraction of a millisecond more than the timer keeps does no
   time.pass(1)
   assert.equal(fired.length, 1)
   assert.ok((fired[0]?.overrunMs ?? -1) >= 0 && ledger.armed <= 2)
+})
+
+test('a timeout that says which shorter ones will follow: these cost no native timer of their own', t => {
+  const { time, fired, deadlines, ledger } = start(t)
+  deadlines.arm(REQUEST, 1000, undefined, 200)
+  time.pass(10)
+  deadlines.arm(CONNECT, 200)
+  assert.equal(ledger.armed, 1)
+  time.pass(200)
+  assert.deepEqual(
+    fired.map(({ which, at }) => [which, at]),
+    [[CONNECT, 210]],
+  )
+  time.pass(790)
+  assert.deepEqual(
+    fired.map(({ which, at }) => [which, at]),
+    [
+      [CONNECT, 210],
+      [REQUEST, 1000],
+    ],
+  )
 })

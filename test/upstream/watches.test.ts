@@ -33,8 +33,10 @@ function startWatch(t: TestContext, limitMs: number, table = NO_TABLE) {
   const time = mockTime(t)
   const ledger = { armed: 0, cleared: 0 }
   const fired: number[] = []
-  const deadlines = new Deadlines(ledger, () => {
-    if (watch.look() >= 0) fired.push(time.now)
+  const deadlines = new Deadlines(ledger, {
+    due: () => {
+      if (watch.look() >= 0) fired.push(time.now)
+    },
   })
   const watch = new FlushWatch(deadlines, REQUEST_WRITE, limitMs, table as SocketTable)
   return { time, ledger, fired, deadlines, watch }
@@ -141,7 +143,7 @@ test('"off" sets no timer', t => {
 function startClock(t: TestContext, limits: Partial<RouteLimits>) {
   const time = mockTime(t)
   const fired: [number, number][] = []
-  const deadlines = new Deadlines({ armed: 0, cleared: 0 }, which => fired.push([which, time.now]))
+  const deadlines = new Deadlines({ armed: 0, cleared: 0 }, { due: which => fired.push([which, time.now]) })
   const all = { clientBodyIdle: Number.POSITIVE_INFINITY, minBodyRate: null, ...limits } as RouteLimits
   return { time, fired, clock: new UploadClock(deadlines, all) }
 }
