@@ -1,7 +1,7 @@
 /** One upstream fault through a real gateway, and everything the contract says must be seen of it afterwards. */
 import assert from 'node:assert/strict'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { availableParallelism, loadavg, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
 import { answer, type CertificateName } from '../../src/prove/faults.ts'
@@ -44,6 +44,11 @@ export interface FaultCase {
   readonly methods?: readonly Method[]
   readonly bodyBytes?: number
   readonly expect: Expected
+}
+
+/** An upper bound, on a machine that has more to do than it can: n times the work takes n times as long. */
+export function slack(ms: number): number {
+  return ms * Math.max(1, (loadavg()[0] ?? 0) / availableParallelism())
 }
 
 export type Method = 'GET' | 'POST'
@@ -153,7 +158,7 @@ async function checkMetrics(gw: TestGateway, method: string, expected: Expected)
     assert.equal(count('hopgate_timeouts_total', { route: 'r', timeout }), 1)
     assert.equal(count('hopgate_timeout_overrun_seconds_count', { timeout }), 1)
     assert.equal(count('hopgate_upstream_cancel_seconds_count', { route: 'r' }), 1)
-    assert.ok(count('hopgate_upstream_cancel_seconds_sum', { route: 'r' }) < 0.25, 'from the cause to the close')
+    assert.ok(count('hopgate_upstream_cancel_seconds_sum', { route: 'r' }) < slack(0.25), 'from the cause to the close')
   }
 }
 
@@ -163,7 +168,7 @@ async function checkUpstream(upstream: Upstream, response: RawResponse, expected
   const end = upstream.connections[0]?.ended
   if (expected.timeout === undefined || end === undefined) return
   assert.equal(end.how, 'rst')
-  assert.ok(end.at - response.doneAt < 250, `the upstream's socket lived ${end.at - response.doneAt} ms longer`)
+  assert.ok(end.at - response.doneAt < slack(250), `the upstream's socket lived ${end.at - response.doneAt} ms longer`)
 }
 
 export async function checkPoolEmpty(gw: TestGateway): Promise<void> {
