@@ -267,14 +267,15 @@ export class Exchange implements ClientEvents, UpstreamEvents, RequestBodyEvents
 
   upstreamRequestSent(): void {
     const { connection } = this.#upstream
-    if (connection?.socket !== undefined && connection.socket.writableLength > 0) {
-      this.#timeouts.lastBytesPending(connection.rawSocket)
-    } else {
-      this.requestFlushed()
+    if (connection === undefined || !connection.writing) {
+      this.#requestFlushed()
+      return
     }
+    this.#timeouts.requestPending(connection.rawSocket)
+    connection.onceFlushed(() => this.#requestFlushed())
   }
 
-  requestFlushed(): void {
+  #requestFlushed(): void {
     this.#timeline.sent = now()
     // An upstream may answer before it has the whole request.
     if (this.#timeline.headers !== -1) return

@@ -39,8 +39,6 @@ const OUTCOMES: readonly Outcome[] = [
 export interface TimeoutEvents {
   /** @param overrunMs how late it fired */
   timedOut(timeout: TimeoutName, outcome: Outcome, overrunMs: number): void
-  /** The last byte of the request has left for the upstream, after a wait at its socket. */
-  requestFlushed(): void
 }
 
 export class Timeouts implements DeadlineEvents {
@@ -51,8 +49,6 @@ export class Timeouts implements DeadlineEvents {
   #upload: UploadClock | undefined
   #requestWatch: FlushWatch | undefined
   #clientWatch: FlushWatch | undefined
-  /** The socket whose flushing ends the request; undefined while there is more to write. */
-  #lastBytesAt: Socket | undefined
 
   constructor(limits: RouteLimits, ledger: TimerLedger, table: SocketTable, events: TimeoutEvents) {
     this.#table = table
@@ -120,12 +116,6 @@ export class Timeouts implements DeadlineEvents {
     this.#requestWatch?.stop()
   }
 
-  /** As `requestPending`, and these are the last bytes: `requestFlushed` will be called. */
-  lastBytesPending(socket: Socket | undefined): void {
-    this.#lastBytesAt = socket
-    this.requestPending(socket)
-  }
-
   // response_headers: last request byte written .. final response headers received
 
   requestSent(at: number): void {
@@ -181,10 +171,6 @@ export class Timeouts implements DeadlineEvents {
     if (which === WRITE_IDLE) {
       late = this.#clientWatch?.look() ?? -1
     } else if (which === REQUEST_WRITE) {
-      if (this.#lastBytesAt !== undefined && this.#lastBytesAt.writableLength === 0) {
-        this.#events.requestFlushed()
-        return
-      }
       late = this.#requestWatch?.look() ?? -1
     }
     if (late >= 0) this.#events.timedOut(CLOCKED[which], OUTCOMES[which] as Outcome, late)

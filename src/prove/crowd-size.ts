@@ -46,9 +46,11 @@ export function crowdFor(
     if (slots > MOST_IN_THE_WAY || slots + waiting > clients) {
       slots = 1
       notes.push(`with 1 connection for ${configured}: that many are not opened`)
-    } else if (slots + waiting + OWN > inFlight) {
+    }
+    if (slots + waiting + OWN > inFlight) {
       slots = 1
-      if (configured > 1) notes.push(`with 1 connection for ${configured}: limits.in_flight ${inFlight} is met first`)
+      if (configured > 1 && notes.length === 0)
+        notes.push(`with 1 connection for ${configured}: limits.in_flight ${inFlight} is met first`)
       if (slots + waiting + OWN > inFlight) {
         adjust.inFlight = slots + waiting + OWN
         notes.push(`with in_flight ${adjust.inFlight} for ${inFlight}: this route alone never waits`)

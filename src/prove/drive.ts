@@ -1,15 +1,17 @@
 /** Does to a gateway what a case says, with real sockets, and returns what was seen. */
+import { once } from 'node:events'
+import { connect } from 'node:net'
 import { setTimeout as delay } from 'node:timers/promises'
 import type { Config } from '../config/config.ts'
 import type { TimeoutName } from '../outcome.ts'
+import { within } from './awaiting.ts'
 import type { Plan, ProveCase } from './case.ts'
 import type { Ground } from './ground.ts'
 import { driveLeaving } from './leaving.ts'
 import { lastMovement } from './movement.ts'
-import { openClient } from './raw-client.ts'
+import { RawClient } from './raw-client.ts'
 import { requestHead } from './raw-request.ts'
 import type { PendingResponse, RawResponse } from './raw-response.ts'
-import { patternBytes } from './wire.ts'
 import {
   carriersOf,
   NotProvoked,
@@ -18,6 +20,7 @@ import {
   requestAt,
   type Stage,
   type Start,
+  uploadOf,
   type Witness,
   withLength,
 } from './witness.ts'
@@ -36,8 +39,18 @@ export async function drive(
 ): Promise<Witness> {
   const patience = patienceMs(one)
   // Its own waits are longer than ours, so that it is always ours that end.
-  const client = await openClient(ground.port, { timeoutMs: patience + 5000 })
-  const stage: Stage = { one, config, ground, client, requests, patienceMs: patience }
+  const socket = connect({ port: ground.port, host: '127.0.0.1', noDelay: true, allowHalfOpen: true })
+  const client = new RawClient(socket, { timeoutMs: patience + 5000 })
+  await within(once(socket, 'connect'), 5000, 'connection to the gateway')
+  const stage: Stage = {
+    one,
+    config,
+    ground,
+    client,
+    requests,
+    patienceMs: patience,
+    stopReading: () => socket.pause(),
+  }
   try {
     return one.plan.does === 'leaves' ? await driveLeaving(stage, one.plan, disperse) : await byPlan(stage, one.plan)
   } finally {
@@ -84,14 +97,14 @@ async function byPlan(stage: Stage, plan: Exclude<Plan, { does: 'leaves' }>): Pr
       const pending = client.requestHead(withLength(requests.upload, plan.body))
       const over = new AbortController()
       // Nobody takes all of it.
-      void client.sendUnlessGone(patternBytes(plan.body))
+      void client.sendUnlessGone(uploadOf(plan.body))
       const carried = await requestAt(stage)
       const movement = lastMovement({ localPort: carried.localPort, remotePort: carried.remotePort }, over.signal)
       const witness = await ending(stage, pending, new Map([['else', at(pending.sentAt)]]))
       over.abort()
       carried.readOn()
       const starts: Starts = new Map([['request_write', await movement]])
-      return { ...witness, starts, carriers: [carried] }
+      return { ...witness, starts, carriers: [carried], unread: true }
     }
     case 'ends-late': {
       const pending = client.requestHead(withLength(requests.upload, 2))
@@ -102,7 +115,7 @@ async function byPlan(stage: Stage, plan: Exclude<Plan, { does: 'leaves' }>): Pr
       return ending(stage, pending, new Map([['else', at(sentAt)]]))
     }
     case 'never-reads': {
-      client.pause()
+      stage.stopReading()
       const pending = client.request(requests.plain)
       const over = new AbortController()
       const movement = lastMovement({ localPort: client.localPort, remotePort: client.remotePort }, over.signal)
@@ -151,7 +164,7 @@ async function stopsUploading(stage: Stage, plan: Extract<Plan, { does: 'stops-u
     await requestAt(stage)
     starts.set('listen.min_body_rate', { after: pending.sentAt, before: performance.now() })
     const sentAt = performance.now()
-    if (plan.sends > 1) await client.send(patternBytes(plan.sends - 1))
+    if (plan.sends > 1) await client.send(uploadOf(plan.sends - 1))
     // Of many bytes the last are received some turns after the first.
     starts.set('listen.timeouts.body_idle', {
       after: plan.sends > 1 ? sentAt : pending.sentAt,
@@ -160,7 +173,7 @@ async function stopsUploading(stage: Stage, plan: Extract<Plan, { does: 'stops-u
     if (plan.pace !== undefined) {
       const { bytesPerTick, tickMs } = plan.pace
       const bytes = Math.min(plan.body - plan.sends, bytesPerTick * Math.ceil(stage.patienceMs / tickMs))
-      void client.drip(patternBytes(bytes), plan.pace)
+      void client.drip(uploadOf(bytes), plan.pace)
     }
   }
   return ending(stage, pending, starts)

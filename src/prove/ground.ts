@@ -39,12 +39,16 @@ export interface Ground {
   /** The stages of what is in flight, as the admin page has them. */
   stages(): Promise<readonly string[]>
   scrape(): Promise<Samples>
-  /** Waits until `what` holds, looking every 5 ms; false after `patienceMs`. */
+  /** Waits until `what` holds, looking ever less often; false after `patienceMs`. Nothing is timed by it. */
   until(what: () => boolean | Promise<boolean>, patienceMs: number): Promise<boolean>
   /** Stops the gateway; the upstreams stay to be looked at. */
   stop(): Promise<void>
   close(): Promise<void>
 }
+
+/** Between two looks, ms: a hundred cases that wait at once must not be what holds the event loop. */
+const FIRST_PAUSE_MS = 5
+const LAST_PAUSE_MS = 60
 
 export interface Grounds {
   readonly start: StartGateway
@@ -125,9 +129,9 @@ function groundOf(gateway: ProvenGateway, lines: readonly Line[], upstreams: rea
     scrape: async () => new Samples(await (await fetch(`${admin}/metrics`)).text()),
     until: async (what, patienceMs) => {
       const end = performance.now() + patienceMs
-      while (!(await what())) {
+      for (let pauseMs = FIRST_PAUSE_MS; !(await what()); pauseMs = Math.min(LAST_PAUSE_MS, pauseMs * 1.3)) {
         if (performance.now() > end) return false
-        await delay(5)
+        await delay(pauseMs)
       }
       return true
     },

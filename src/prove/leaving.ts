@@ -2,12 +2,21 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import type { Plan } from './case.ts'
 import { UNSEEN_MS } from './other-cases.ts'
-import { patternBytes } from './wire.ts'
-import { carriersOf, NotProvoked, requestAt, type Stage, SUBJECT_PORT, type Witness, withLength } from './witness.ts'
+import {
+  carriersOf,
+  NotProvoked,
+  requestAt,
+  type Stage,
+  SUBJECT_PORT,
+  uploadOf,
+  type Witness,
+  withLength,
+} from './witness.ts'
 
 /** How long an upstream that is to be left alone is watched, ms. */
 const LEFT_ALONE_MS = 60
 const NOTICED_MS = 1000
+const HELD_MS = 30
 
 export async function driveLeaving(
   stage: Stage,
@@ -17,16 +26,24 @@ export async function driveLeaving(
   const { client, ground, requests, one, config } = stage
   const upload = plan.body === undefined ? undefined : withLength(requests.upload, plan.body)
   const starts: Witness['starts'] = new Map()
-  if (plan.at === 'client_write') client.pause()
+  if (plan.at === 'client_write') stage.stopReading()
   const pending = upload === undefined ? client.request(requests.plain) : client.requestHead(upload)
   if (upload !== undefined) {
     // In request_body half of it is missing; in request_write nobody takes it.
     const bytes = plan.at === 'request_body' ? (plan.body ?? 0) >> 1 : (plan.body ?? 0)
-    void client.sendUnlessGone(patternBytes(bytes))
+    void client.sendUnlessGone(uploadOf(bytes))
     await requestAt(stage)
   }
   if (plan.at === 'response_body') await pending.bodyReached(1)
-  const reached = await ground.until(async () => (await ground.stages()).includes(plan.at), 2000)
+  // On its way a request passes through the two stages of writing in no time: what counts is to be held there.
+  let before = false
+  const reached = await ground.until(async () => {
+    const now = (await ground.stages()).includes(plan.at)
+    const held = now && (before || !plan.at.endsWith('_write'))
+    before = now
+    if (now && !held) await delay(HELD_MS)
+    return held
+  }, 2000)
   if (!reached) throw new NotProvoked(one, `the exchange never was in ${plan.at}`)
   const leftAt = performance.now()
   client.leave(plan.by)
@@ -39,7 +56,8 @@ export async function driveLeaving(
     await ground.until(() => line() !== undefined, plan.at === 'request_write' ? UNSEEN_MS + 1000 : NOTICED_MS)
     const carriers = carriersOf(stage)
     if (plan.at === 'request_write') for (const carrier of carriers) carrier.readOn()
-    return { starts, endedAt: line()?.at, leftAt, carriers: carriers }
+    const seen = { starts, endedAt: line()?.at, leftAt, carriers }
+    return plan.at === 'request_write' ? { ...seen, unread: true } : { ...seen, promptly: true }
   }
 
   const finished = await lookOn(stage, plan, disperse)

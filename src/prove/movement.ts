@@ -6,6 +6,9 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { readSocketTable, type SocketEnds, type SocketRow } from './socket-table.ts'
 
 const EVERY_MS = 20
+/** Buffers fill at once and then rest: after this long, ms, a look now and then is enough. */
+const FILLED_MS = 400
+const SELDOM_MS = 120
 
 /** Between these two instants (monotonic ms) the last bytes were taken. */
 export interface Movement {
@@ -35,23 +38,34 @@ function look(): Promise<Look> {
   return shared.look
 }
 
-/** Watches until `over`, and tells when the two kernels' buffers of this connection last grew. */
+/** Watches until `over`, and tells when bytes last went into the one kernel's buffer, or over into the other's. */
 export async function lastMovement(ends: SocketEnds, over: AbortSignal): Promise<Movement> {
-  let held = -1
+  let held = ''
   let seenAt = performance.now()
+  const from = seenAt
   let movement: Movement = { after: seenAt, before: seenAt }
   while (!over.aborted) {
     const { at, rows } = await look()
-    let now = 0
+    let unsent = 0
+    let unread = 0
+    let found = 0
     for (const { localPort, remotePort, unsentBytes, unreadBytes } of rows) {
-      if (localPort === ends.localPort && remotePort === ends.remotePort) now += unreadBytes
-      else if (localPort === ends.remotePort && remotePort === ends.localPort) now += unsentBytes
+      const isReceiver = localPort === ends.localPort && remotePort === ends.remotePort
+      const isSender = localPort === ends.remotePort && remotePort === ends.localPort
+      if (isReceiver) unread = unreadBytes
+      if (isSender) unsent = unsentBytes
+      if (isReceiver || isSender) found++
     }
     if (over.aborted) break
-    if (now > held) movement = { after: seenAt, before: performance.now() }
-    held = Math.max(held, now)
+    // Any change is a movement: the rows are not read at one instant, so that their sum can be too large for once.
+    const now = `${unsent} ${unread}`
+    // With one of the two gone, what is seen is the end.
+    if (found === 2 && now !== held) movement = { after: seenAt, before: performance.now() }
+    if (found === 2) held = now
     seenAt = at
-    await delay(everyMs)
+    await delay(
+      performance.now() - Math.max(from, movement.before) > FILLED_MS ? Math.max(SELDOM_MS, everyMs) : everyMs,
+    )
   }
   return movement
 }

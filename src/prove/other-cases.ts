@@ -47,7 +47,13 @@ export function abortCases(subject: Subject): { cases: ProveCase[]; unproven: Un
   const queue = subject.config.upstreams.find(({ name }) => name === route.upstream)?.pool.queue ?? 0
   add('request_body', { upstream: ANSWERS, plan: { ...leaves('request_body'), body: 1000 } })
   if (queue === 0) {
-    unproven.push({ route: route.name, word: 'queue', why: 'pool.queue is 0: nobody waits', key: 'pool.queue', origin })
+    unproven.push({
+      route: route.name,
+      word: 'client leaves in queue',
+      why: 'pool.queue is 0: nobody waits',
+      key: 'pool.queue',
+      origin,
+    })
   } else add('queue', { upstream: ANSWERS, plan: leaves('queue'), ...crowdFor(subject, 'slots', 1000) })
   add('connect', { upstream: { on: 'dial', then: 'black-hole' }, plan: leaves('connect', 'rst') })
   const stuck = { upstream: NEVER_READS_UPLOAD, ...roomForBody(subject) }

@@ -21,11 +21,12 @@ import { testCa } from './tls-fixtures.ts'
 import { patienceMs } from './witness.ts'
 
 /** Gateways that run at once. */
-const MOST_AT_ONCE = 160
+const MOST_AT_ONCE = 64
 const WARM_UPS = 8
 /** Second tries that are made one by one, and how many at a time where there are more. */
 const MOST_ALONE = 16
-const A_FEW = 8
+const A_FEW = 4
+const APART_MS = 100
 /** After the last, for sockets to be closed for good, ms. */
 const DESCRIPTORS_MS = 3000
 
@@ -131,8 +132,8 @@ async function together(
     const inPlace = new Promise<void>(resolve => {
       placed = resolve
     })
-    const running_ = run(one, placed).finally(() => running.delete(running_))
-    running.add(running_)
+    const under = run(one, placed).finally(() => running.delete(under))
+    running.add(under)
     await inPlace
     await delay(1)
     while (loopDelay.longestSince(performance.now() - 20) > BUSY_MS / 2) await delay(10)
@@ -144,7 +145,15 @@ async function together(
 async function secondTries(results: readonly Result[], again: (late: Result) => Promise<void>): Promise<void> {
   const late = results.filter(({ unfair }) => unfair)
   const atOnce = late.length <= MOST_ALONE ? 1 : A_FEW
-  for (let i = 0; i < late.length; i += atOnce) await Promise.all(late.slice(i, i + atOnce).map(again))
+  const running = new Set<Promise<void>>()
+  for (const one of late) {
+    while (running.size >= atOnce) await Promise.race(running)
+    const run = again(one).finally(() => running.delete(run))
+    running.add(run)
+    // So that they do not fire at one instant.
+    if (atOnce > 1) await delay(APART_MS)
+  }
+  await Promise.all(running)
 }
 
 /** The kit's authority, in a file, for as long as it is needed; undefined where no upstream speaks TLS. */

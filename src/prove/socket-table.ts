@@ -106,8 +106,8 @@ async function poll(): Promise<void> {
     watches.delete(watch)
     watch.left(state === 'CLOSE_WAIT' ? 'fin' : 'rst')
   }
-  // At most half a core goes into polling, however many sockets the machine has.
-  const pauseMs = Math.max(POLL_MS, performance.now() - startedAt)
+  // A quarter of the time goes into polling at most, however many sockets the machine has.
+  const pauseMs = Math.max(POLL_MS, 3 * (performance.now() - startedAt))
   isPolling = watches.size > 0
   if (isPolling) setTimeout(poll, pauseMs).unref()
 }

@@ -7,6 +7,7 @@ import type { RawClient } from './raw-client.ts'
 import type { RawRequest } from './raw-request.ts'
 import type { RawResponse } from './raw-response.ts'
 import type { UpstreamConnection } from './upstream-connection.ts'
+import { patternBytes } from './wire.ts'
 
 /** The first event of a timeout lies between these two instants, monotonic ms. */
 export interface Start {
@@ -28,6 +29,8 @@ export interface Witness {
   readonly promptly?: boolean
   /** The upstream connections that carried the request. */
   readonly carriers: readonly UpstreamConnection[]
+  /** The upstream does not read: it sees the end of its connection only in the kernel's table, some turns late. */
+  readonly unread?: true
   /** The upstream was to be left to its work, and was: undefined where that is not asked. */
   readonly finished?: boolean
 }
@@ -68,6 +71,14 @@ export function patienceMs(one: ProveCase): number {
   return Math.max(0, ...one.expect.map(({ afterMs }) => afterMs ?? 0)) + 2500
 }
 
+let large: Buffer | undefined
+
+/** The first `bytes` of one buffer that all share: megabytes for each of many uploads would keep the collector busy. */
+export function uploadOf(bytes: number): Buffer {
+  if (large === undefined || large.length < bytes) large = patternBytes(bytes)
+  return large.subarray(0, bytes)
+}
+
 export class NotProvoked extends Error {
   constructor(one: ProveCase, why: string) {
     super(`${nameOf(one)}: the fault could not be brought about: ${why}`)
@@ -82,6 +93,8 @@ export interface Stage {
   readonly client: RawClient
   readonly requests: Requests
   readonly patienceMs: number
+  /** Without a watch for the server's end, which would cost a look at the kernel's socket table every few ms. */
+  readonly stopReading: () => void
 }
 
 /** The upstream connections of the case's request; it has none where it waits behind others. */

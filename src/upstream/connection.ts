@@ -83,6 +83,19 @@ export class Connection {
     return this.#raw
   }
 
+  /** Bytes wait at the socket. With TLS some always do, for a turn. */
+  get writing(): boolean {
+    return this.#socket !== undefined && this.#socket.writableLength > 0
+  }
+
+  /** The callback of an empty write tells when all that waits before it has left; their own belong to undici. */
+  onceFlushed(flushed: () => void): void {
+    const socket = this.#socket
+    socket?.write('', error => {
+      if (!error && this.#socket === socket) flushed()
+    })
+  }
+
   ageMs(at: number): number {
     return at - this.#bornAt
   }

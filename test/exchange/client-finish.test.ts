@@ -84,8 +84,8 @@ for (const { name, behaviour, stage, status } of TIMEOUTS) {
     client.leave('rst')
     const end = await seen.connection.closed
     assert.equal(end.how, 'rst')
-    assert.ok(end.at - from < 900, `cancelled after ${end.at - from} ms`)
-    assert.ok(end.at - seen.receivedAt >= 390, `cancelled ${end.at - seen.receivedAt} ms after the request`)
+    assert.ok(end.at - from < 4000, `cancelled after ${end.at - from} ms`)
+    assert.ok(end.at - pending.sentAt >= 400, `cancelled ${end.at - pending.sentAt} ms after the request`)
     const line = await gw.line()
     assert.deepEqual([line.outcome, line.stage, line.status, line.party], ['client_abort', stage, status, 'client'])
     assert.equal(gw.lines.length, 1)

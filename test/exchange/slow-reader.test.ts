@@ -14,10 +14,10 @@ const LARGE_BYTES = 24 * 1024 * 1024
 const NOISE_MS = 5000
 
 /**
- * 430 KB/s. Node is told of a send buffer by thirds of up to 4 MB (sk_stream_is_writeable), here every 3 s: within
+ * 600 KB/s. Node is told of a send buffer by thirds of up to 4 MB (sk_stream_is_writeable), here every 2.2 s: within
  * write_idle only the kernel's own count of what the client has acknowledged moves.
  */
-const PACE = { bytesPerTick: 64 * 1024, tickMs: 150 }
+const PACE = { bytesPerTick: 64 * 1024, tickMs: 110 }
 const WRITE_IDLE_MS = 2000
 
 test('clients that read a large body slowly, and take something in every write_idle: they get all of it', async t => {
@@ -35,11 +35,12 @@ test('clients that read a large body slowly, and take something in every write_i
     const client = await openClient(gw.port)
     const pending = client.request({ path: `/${framing}` })
     client.readSlowly(PACE)
-    await pending.bodyReached(28 * PACE.bytesPerTick)
+    await pending.bodyReached(40 * PACE.bytesPerTick)
     assert.ok(performance.now() - pending.sentAt > 1.5 * WRITE_IDLE_MS)
     client.resume()
     const response = await pending.response
-    assert.deepEqual([framing, response.complete], [framing, true])
+    const outcome = gw.lines.find(line => line.path === `/${framing}`)?.outcome
+    assert.ok(response.complete, `${framing}: ${outcome} after ${response.body.length} bytes`)
     assert.ok(response.body.equals(patternBytes(LARGE_BYTES)))
   }
   await Promise.all(framings.map(read))
@@ -67,11 +68,13 @@ for (const method of ['GET', 'POST']) {
       client.request({ method, path: '/never', ...(method === 'POST' ? { body: 'x' } : {}) })
       const request = await upstream.nextRequest()
       await reaches(gw, '/never', 'client_write')
-      const [clientEnd, upstreamEnd] = await Promise.all([client.closed, request.connection.closed])
-      assert.deepEqual([clientEnd.how, upstreamEnd.how], ['rst', 'rst'])
-      const took = clientEnd.at - request.receivedAt
-      assert.ok(took >= 600 && took < 600 + NOISE_MS, `after ${took} ms`)
       const line = await gw.line()
+      assert.equal((await request.connection.closed).how, 'rst')
+      const took = line['t_total'] as number
+      assert.ok(took >= 600 && took < 600 + NOISE_MS, `after ${took} ms`)
+      // Read now, it finds its connection reset behind what its kernel had.
+      client.resume()
+      assert.equal((await client.closed).how, 'rst')
       assert.deepEqual(
         [line.outcome, line.stage, line.status, line.party],
         ['client_timeout', 'client_write', 200, 'client'],
@@ -96,10 +99,11 @@ test('a client that half-closes and never reads: its connection does not outlive
   client.request({ path: '/half' })
   await reaches(gw, '/half', 'client_write')
   client.halfClose()
-  assert.equal((await client.closed).how, 'rst')
   const line = await gw.line()
   assert.deepEqual([line.outcome, line.stage, line.status], ['client_abort', 'client_write', 200])
   assert.ok((line['aborted_write_bytes'] as number) > 0)
+  client.resume()
+  assert.equal((await client.closed).how, 'rst')
   await reads(gw, 0, 'hopgate_client_connections')
 })
 

@@ -103,8 +103,8 @@ test('an upstream that reads the upload slowly, and takes something in every req
   const uploadBytes = 12 * 1024 * 1024
   const upstream = await startUpstream({ on: 'request', then: 'drip', pace: { bytesPerTick: 64 * 1024, tickMs: 10 } })
   t.after(() => upstream.close())
-  const listen = '  timeouts: { body_idle: 500ms }\n  min_body_rate: { rate: 12MiB/s, grace: 500ms }'
-  const route = 'timeouts: { request_write: 500ms }, limits: { body: 64MiB }'
+  const listen = '  timeouts: { body_idle: 1500ms }\n  min_body_rate: { rate: 8MiB/s, grace: 1500ms }'
+  const route = 'timeouts: { request_write: 1500ms }, limits: { body: 64MiB }'
   const gw = await startTestGateway(t, { ...simple(upstream.url, route), listen })
   const client = await openClient(gw.port)
   const response = await client.request({ method: 'POST', path: '/up', body: uploadBytes }).response

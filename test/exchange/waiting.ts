@@ -1,6 +1,6 @@
 /** Waiting for states that nobody announces: in the gateway's own pages, and in the kernel's socket table. */
 import assert from 'node:assert/strict'
-import { setImmediate as nextTurn } from 'node:timers/promises'
+import { setTimeout as delay } from 'node:timers/promises'
 import type { RawClient } from '../../src/prove/raw-client.ts'
 import { readSocketTable } from '../../src/prove/socket-table.ts'
 import type { TestGateway } from '../support/gateway.ts'
@@ -10,7 +10,8 @@ export async function eventually(what: string, holds: () => Promise<boolean>, ti
   const until = performance.now() + timeoutMs
   while (!(await holds())) {
     assert.ok(performance.now() < until, `not within ${timeoutMs} ms: ${what}`)
-    await nextTurn()
+    // The gateway shares our event loop: asking without a pause would be all that it does.
+    await delay(5)
   }
 }
 
