@@ -1,0 +1,3 @@
+module hopgate.example/compare
+
+go 1.19
