@@ -1,0 +1,3 @@
+module hopgate/bench/load
+
+go 1.19

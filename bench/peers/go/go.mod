@@ -1,0 +1,3 @@
+module hopgate/bench/peers/go
+
+go 1.19
