@@ -136,7 +136,7 @@ ${
         .join('\n')}\n\nOutside of these cases:`
 }
 
-- nginx and HAProxy need a fraction of the CPU for a request, and use all cores by themselves; see [benchmarks.md](benchmarks.md).
+- nginx and HAProxy need less CPU for a request, and use all cores by themselves; see [benchmarks.md](benchmarks.md).
 - nginx, HAProxy, Caddy and Go terminate TLS and speak HTTP/2; hopgate refuses to be configured so.
 - nginx, HAProxy and Caddy take a new configuration without a restart; hopgate drains and starts again.
 - HAProxy has health checks, nginx and Caddy passive ones; hopgate has none yet.

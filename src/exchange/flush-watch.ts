@@ -19,9 +19,21 @@ interface StreamHandle {
   readonly writeQueueSize?: number
 }
 
+/**
+ * What the kernel must have delivered for the peer to count as taking it. Less is no sign of life: 200 ms after a window
+ * became smaller than a segment (64 KiB on loopback) the kernel fills it up by itself, and a peer that reads nothing at
+ * all got 200 to 400 ms more than its timeout (measured by `prove`).
+ */
+const LEAST_PROGRESS_BYTES = 64 * 1024
+
 /** How often a timeout that is due looks whether the table has been read, and for how long, ms. */
 const TABLE_WAIT_MS = 3
 const TABLE_PATIENCE_MS = 30
+/**
+ * When libuv can write no more, the peer's kernel still takes what is on its way (80 KB of 4 MB, within 50 ms). Seen only
+ * at the table's own pace, that was a timeout 500 ms late: so until two counts agree, for this long, it is asked at once.
+ */
+const SETTLING_MS = 250
 
 export class FlushWatch {
   readonly #deadlines: Deadlines
@@ -34,9 +46,11 @@ export class FlushWatch {
   #taken = 0
   /** Since when it has taken no more, monotonic ms. */
   #takenAt = 0
-  /** Of these, bytes that the peer has not, and when that was read; -1: not known since `takenAt`. */
+  /** Of these, bytes that the peer had not when it was last seen to take some; -1: not known since `takenAt`. */
   #unacknowledged = -1
   #sampledAt = -Infinity
+  /** The last two counts are the same. */
+  #settled = false
   /** When the peer was last seen to take something. */
   #progressAt = 0
 
@@ -58,6 +72,7 @@ export class FlushWatch {
     this.#socket = socket
     this.#taken = bytesTaken(socket)
     this.#unacknowledged = -1
+    this.#settled = false
     this.#takenAt = now()
     this.#progressAt = this.#takenAt
     if (this.#limitMs === Infinity) return
@@ -84,13 +99,15 @@ export class FlushWatch {
       this.#taken = taken
       this.#takenAt = at
       this.#unacknowledged = -1
+      this.#settled = false
       this.#progressAt = at
     }
     const left = this.#limitMs - (at - this.#progressAt)
     // The table is read as often as it may be; whatever that is, once for a count to begin with, and once for the end.
     const lead = Math.min(this.#table.costMs * 2 + 10, this.#limitMs / 4)
     const uncounted = this.#unacknowledged === -1 && left <= this.#limitMs * 0.75
-    this.#askKernel(socket, left <= lead || uncounted)
+    const settling = !this.#settled && at - this.#takenAt < SETTLING_MS
+    this.#askKernel(socket, left <= lead || uncounted || settling)
     if (left > lead) {
       this.#deadlines.arm(this.#which, Math.min(this.#stepMs, left - lead), at)
       return -1
@@ -112,9 +129,15 @@ export class FlushWatch {
       if (this.#socket !== socket || readAt < this.#takenAt || readAt <= this.#sampledAt) return
       const row = this.#table.row(socket)
       if (row === undefined) return
-      if (row.unacknowledged < this.#unacknowledged) this.#progressAt = Math.max(this.#progressAt, readAt)
-      this.#unacknowledged = row.unacknowledged
       this.#sampledAt = readAt
+      if (row.unacknowledged === this.#unacknowledged) {
+        this.#settled = true
+      } else if (this.#unacknowledged === -1) {
+        this.#unacknowledged = row.unacknowledged
+      } else if (this.#unacknowledged - row.unacknowledged >= LEAST_PROGRESS_BYTES) {
+        this.#unacknowledged = row.unacknowledged
+        this.#progressAt = Math.max(this.#progressAt, readAt)
+      }
     })
   }
 }

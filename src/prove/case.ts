@@ -98,3 +98,10 @@ export function nameOf({ route, kind, word, variant }: Pick<ProveCase, 'route' |
   const what = kind === 'abort' ? `client leaves in ${word}` : word
   return `${route} ${what}${variant === undefined ? '' : ` ${variant}`}`
 }
+
+/** Megabytes are moved before time alone has to pass, and then somebody does not read. */
+export function isHeavy({ plan }: ProveCase): boolean {
+  return (
+    plan.does === 'uploads' || plan.does === 'never-reads' || (plan.does === 'leaves' && plan.at.endsWith('_write'))
+  )
+}

@@ -1,7 +1,7 @@
 /** One case from its gateway's start to its verdict. */
 import { setTimeout as delay } from 'node:timers/promises'
 import type { Config } from '../config/config.ts'
-import { nameOf, type ProveCase } from './case.ts'
+import { isHeavy, nameOf, type ProveCase } from './case.ts'
 import { gather } from './crowd.ts'
 import { drive } from './drive.ts'
 import { type Ground, type Grounds, openGround } from './ground.ts'
@@ -127,11 +127,6 @@ async function onGround(one: ProveCase, config: Config, ground: Ground, underWay
     wrong: [...judgement.wrong, ...books.wrong, ...left],
     late: [...judgement.late, ...books.late],
   }
-}
-
-/** Megabytes are moved before time alone has to pass. */
-function isHeavy({ plan }: ProveCase): boolean {
-  return plan.does === 'uploads' || plan.does === 'never-reads' || (plan.does === 'leaves' && plan.at.endsWith('write'))
 }
 
 function isCut(one: ProveCase): boolean {

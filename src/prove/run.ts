@@ -15,18 +15,12 @@ import type { ProveCase, Unproven } from './case.ts'
 import { enumerateCases, type Selection } from './cases.ts'
 import type { Grounds, StartGateway } from './ground.ts'
 import { LoopDelay } from './loop-delay.ts'
-import { BUSY_MS, proveOne, type Result } from './prove-one.ts'
+import { proveOne, type Result } from './prove-one.ts'
 import { isLoopback, type KitTrust, scaled } from './rewire.ts'
+import { secondTries, together } from './schedule.ts'
 import { testCa } from './tls-fixtures.ts'
-import { patienceMs } from './witness.ts'
 
-/** Gateways that run at once. */
-const MOST_AT_ONCE = 64
 const WARM_UPS = 8
-/** Second tries that are made one by one, and how many at a time where there are more. */
-const MOST_ALONE = 16
-const A_FEW = 4
-const APART_MS = 100
 /** After the last, for sockets to be closed for good, ms. */
 const DESCRIPTORS_MS = 3000
 
@@ -116,44 +110,6 @@ async function warmUp(
     return configuredMs === undefined && crowd === undefined && plan.does !== 'leaves'
   })
   for (const one of quick.slice(0, WARM_UPS)) await proveOne(one, config, grounds, loopDelay, () => {})
-}
-
-/** The longest first; one is put in its place at a time, and only while the event loop has room. */
-async function together(
-  cases: readonly ProveCase[],
-  run: (one: ProveCase, underWay: () => void) => Promise<void>,
-  loopDelay: LoopDelay,
-): Promise<void> {
-  const waiting = [...cases].sort((a, b) => patienceMs(b) - patienceMs(a))
-  const running = new Set<Promise<void>>()
-  for (const one of waiting) {
-    while (running.size >= MOST_AT_ONCE) await Promise.race(running)
-    let placed: () => void = () => {}
-    const inPlace = new Promise<void>(resolve => {
-      placed = resolve
-    })
-    const under = run(one, placed).finally(() => running.delete(under))
-    running.add(under)
-    await inPlace
-    await delay(1)
-    while (loopDelay.longestSince(performance.now() - 20) > BUSY_MS / 2) await delay(10)
-  }
-  await Promise.all(running)
-}
-
-/** What missed by its time alone, or on a machine that stood still, runs once more by itself; where there are many, a few at a time. */
-async function secondTries(results: readonly Result[], again: (late: Result) => Promise<void>): Promise<void> {
-  const late = results.filter(({ unfair }) => unfair)
-  const atOnce = late.length <= MOST_ALONE ? 1 : A_FEW
-  const running = new Set<Promise<void>>()
-  for (const one of late) {
-    while (running.size >= atOnce) await Promise.race(running)
-    const run = again(one).finally(() => running.delete(run))
-    running.add(run)
-    // So that they do not fire at one instant.
-    if (atOnce > 1) await delay(APART_MS)
-  }
-  await Promise.all(running)
 }
 
 /** The kit's authority, in a file, for as long as it is needed; undefined where no upstream speaks TLS. */

@@ -18,7 +18,7 @@ for (const { prefix, upstream } of routes) {
 }
 await app.listen({ host: '127.0.0.1', port: 0 })
 const address = app.server.address()
-console.error(`listening on ${typeof address === 'object' ? address?.port : address}`)
+process.stderr.write(`listening on ${typeof address === 'object' ? address?.port : address}\n`)
 
 process.on('SIGTERM', async () => {
   await app.close()

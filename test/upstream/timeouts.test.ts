@@ -91,7 +91,7 @@ const cases: readonly TimeoutCase[] = [
 ]
 
 const measured: string[] = []
-after(() => console.log(`overruns, p50/max ms: ${measured.join(', ')}`))
+after(() => process.stdout.write(`# overruns, p50/max ms: ${measured.join(', ')}\n`))
 
 describe('each timeout', { concurrency: 3 }, () => {
   for (const one of cases) {
