@@ -2,7 +2,7 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { isHeavy, type ProveCase } from './case.ts'
 import type { LoopDelay } from './loop-delay.ts'
-import { BUSY_MS, type Result } from './prove-one.ts'
+import type { Result } from './prove-one.ts'
 import { patienceMs } from './witness.ts'
 
 /** Gateways that run at once. */
@@ -16,6 +16,10 @@ const LANES = 2
 const MOST_HEAVY = 6
 const MOST_HEAVY_AND_LONG = 12
 const LONG_MS = 4000
+
+/** The next is put in its place when the event loop was not held for longer than this just now, ms; and after a pause. */
+const CALM_MS = 8
+const PAUSE_MS = 6
 
 /** Second tries that are made one by one, and how many at a time where there are more. */
 const MOST_ALONE = 16
@@ -45,7 +49,7 @@ async function lane(cases: readonly ProveCase[], atOnce: number, run: Run, loopD
   const running = new Set<Promise<void>>()
   for (const one of cases) {
     while (running.size >= atOnce) await Promise.race(running)
-    while (loopDelay.longestSince(performance.now() - 20) > BUSY_MS / 2) await delay(5)
+    while (loopDelay.longestSince(performance.now() - 20) > CALM_MS) await delay(5)
     let placed: () => void = () => {}
     const inPlace = new Promise<void>(resolve => {
       placed = resolve
@@ -53,7 +57,7 @@ async function lane(cases: readonly ProveCase[], atOnce: number, run: Run, loopD
     const under = run(one, placed).finally(() => running.delete(under))
     running.add(under)
     await inPlace
-    await delay(1)
+    await delay(PAUSE_MS)
   }
   await Promise.all(running)
 }
