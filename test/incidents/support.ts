@@ -28,6 +28,8 @@ export interface Circumstances {
   readonly log?: LogFault
   /** `ulimit -n` of the process. */
   readonly descriptors?: number
+  /** Connections that the naive gateway may have to its upstream; default: undici's 128. */
+  readonly connections?: number
   /** Its event loop can be held by SIGUSR2. */
   readonly holdable?: boolean
 }
@@ -89,7 +91,11 @@ export async function startNaive(
   circumstances: Circumstances = {},
 ): Promise<Process> {
   const routes = typeof upstream === 'string' ? [{ prefix: '/', upstream }] : upstream
-  const process = start(t, [NAIVE, JSON.stringify(routes), circumstances.pino ?? ''], circumstances)
+  const process = start(
+    t,
+    [NAIVE, JSON.stringify(routes), circumstances.pino ?? '', String(circumstances.connections ?? '')],
+    circumstances,
+  )
   await process.says('listening on ')
   return { ...process, port: Number(/listening on (\d+)/.exec(process.stderr())?.[1]) }
 }
