@@ -41,6 +41,7 @@ function look(): Promise<Look> {
 /** Watches until `over`, and tells when bytes last went into the one kernel's buffer, or over into the other's. */
 export async function lastMovement(ends: SocketEnds, over: AbortSignal): Promise<Movement> {
   let held = ''
+  let most = -1
   let seenAt = performance.now()
   const from = seenAt
   let movement: Movement = { after: seenAt, before: seenAt }
@@ -60,7 +61,12 @@ export async function lastMovement(ends: SocketEnds, over: AbortSignal): Promise
     // Any change is a movement: the rows are not read at one instant, so that their sum can be too large for once.
     const now = `${unsent} ${unread}`
     // With one of the two gone, what is seen is the end.
-    if (found === 2 && now !== held) movement = { after: seenAt, before: performance.now() }
+    if (found === 2 && now !== held) {
+      // What moves from one kernel to the other may, or may not, be called progress: only what was added surely is.
+      const added = unsent + unread > most * 1.05
+      movement = { after: added ? seenAt : movement.after, before: performance.now() }
+      most = Math.max(most, unsent + unread)
+    }
     if (found === 2) held = now
     seenAt = at
     await delay(

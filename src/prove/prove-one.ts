@@ -7,7 +7,7 @@ import { drive } from './drive.ts'
 import { type Ground, type Grounds, openGround } from './ground.ts'
 import { type Books, booksWrong, type Judgement, judge } from './judge.ts'
 import type { LoopDelay } from './loop-delay.ts'
-import { patienceMs, requestsFor } from './witness.ts'
+import { NotProvoked, patienceMs, requestsFor } from './witness.ts'
 
 export type Verdict = 'proven' | 'second try' | 'miss'
 
@@ -23,7 +23,10 @@ export interface Result {
   readonly called: string
   /** Why it is a miss, or was one at the first try. */
   readonly wrong: readonly string[]
-  /** Only the time was wrong, or the machine so busy that nothing could be right: worth a second try. */
+  /**
+   * Only the time was wrong, or the machine so busy that nothing could be right, or the fault itself hangs on how much
+   * the kernels take: worth another try. What is broken misses each of them.
+   */
   readonly unfair: boolean
   /** The longest that the event loop was held meanwhile, ms. */
   readonly heldMs: number
@@ -75,7 +78,7 @@ export async function proveOne(
       expected: promised,
       called: called ?? 'nothing',
       wrong: all,
-      unfair: all.length > 0 && (wrong.length === 0 || heldMs > HOPELESS_MS),
+      unfair: all.length > 0 && (wrong.length === 0 || heldMs > HOPELESS_MS || leavesInWriting(one)),
       heldMs,
       ...(firedMs === undefined ? {} : { firedMs }),
       ...(overrunMs === undefined ? {} : { overrunMs }),
@@ -87,7 +90,7 @@ export async function proveOne(
       expected: promised,
       called: 'nothing',
       wrong: [(error as Error).message],
-      unfair: loopDelay.longestSince(from) > BUSY_MS,
+      unfair: error instanceof NotProvoked || loopDelay.longestSince(from) > BUSY_MS,
       heldMs: loopDelay.longestSince(from),
     }
   } finally {
@@ -127,6 +130,11 @@ async function onGround(one: ProveCase, config: Config, ground: Ground, underWay
     wrong: [...judgement.wrong, ...books.wrong, ...left],
     late: [...judgement.late, ...books.late],
   }
+}
+
+/** How long it stays there is up to what the kernels take. */
+function leavesInWriting({ plan }: ProveCase): boolean {
+  return plan.does === 'leaves' && plan.at.endsWith('_write')
 }
 
 function isCut(one: ProveCase): boolean {

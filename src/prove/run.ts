@@ -17,7 +17,7 @@ import type { Grounds, StartGateway } from './ground.ts'
 import { LoopDelay } from './loop-delay.ts'
 import { proveOne, type Result } from './prove-one.ts'
 import { isLoopback, type KitTrust, scaled } from './rewire.ts'
-import { secondTries, together } from './schedule.ts'
+import { together, triesAgain } from './schedule.ts'
 import { testCa } from './tls-fixtures.ts'
 
 const WARM_UPS = 8
@@ -72,9 +72,11 @@ export async function prove(asConfigured: Config, options: ProveOptions): Promis
       },
       loopDelay,
     )
-    await secondTries([...results.values()], async ({ one, wrong }) => {
+    await triesAgain([...results.values()], async ({ one, wrong }) => {
       const again = await proveOne(one, config, grounds, loopDelay, () => {})
-      told(again.verdict === 'proven' ? { ...again, verdict: 'second try', wrong } : again)
+      const result = again.verdict === 'proven' ? { ...again, verdict: 'second try' as const, wrong } : again
+      told(result)
+      return result
     })
     const after = await settledDescriptors(before)
     const wrong = [...dials.strangers].map(address => `${address} was dialled, which is not the kit's`)

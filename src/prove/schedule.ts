@@ -21,10 +21,12 @@ const LONG_MS = 4000
 const CALM_MS = 8
 const PAUSE_MS = 6
 
-/** Second tries that are made one by one, and how many at a time where there are more. */
-const MOST_ALONE = 16
-const A_FEW = 4
-const APART_MS = 100
+/** Tries in all, of a case whose misses may be the machine's. */
+const MOST_TRIES = 3
+/** Second tries are few, and do not fire at one instant. */
+const MOST_AGAIN = 8
+const MOST_AGAIN_HEAVY = 2
+const APART_MS = 120
 
 type Run = (one: ProveCase, underWay: () => void) => Promise<void>
 
@@ -62,17 +64,30 @@ async function lane(cases: readonly ProveCase[], atOnce: number, run: Run, loopD
   await Promise.all(running)
 }
 
-/** What missed by its time alone, or on a machine that stood still, runs once more by itself; a few at a time if many. */
-export async function secondTries(results: readonly Result[], again: (late: Result) => Promise<void>): Promise<void> {
-  const late = results.filter(({ unfair }) => unfair)
-  const atOnce = late.length <= MOST_ALONE ? 1 : A_FEW
-  const running = new Set<Promise<void>>()
-  for (const one of late) {
-    while (running.size >= atOnce) await Promise.race(running)
-    const run = again(one).finally(() => running.delete(run))
-    running.add(run)
-    // So that they do not fire at one instant.
-    if (atOnce > 1) await delay(APART_MS)
+/**
+ * What missed by its time alone, or on a machine that stood still, runs once more among few; and again, as long as each
+ * try may be the machine's fault.
+ */
+export async function triesAgain(results: readonly Result[], again: (late: Result) => Promise<Result>): Promise<void> {
+  let late = results.filter(({ unfair }) => unfair)
+  for (let tries = 2; late.length > 0 && tries <= MOST_TRIES; tries++) {
+    const next: Result[] = []
+    const take = async (cases: readonly Result[], atOnce: number): Promise<void> => {
+      const running = new Set<Promise<void>>()
+      for (const one of cases) {
+        while (running.size >= atOnce) await Promise.race(running)
+        const run = again(one).then(result => {
+          running.delete(run)
+          if (result.unfair) next.push(result)
+        })
+        running.add(run)
+        await delay(APART_MS)
+      }
+      await Promise.all(running)
+    }
+    const heavy = late.filter(({ one }) => isHeavy(one))
+    const light = late.filter(({ one }) => !isHeavy(one))
+    await Promise.all([take(light, MOST_AGAIN), take(heavy, MOST_AGAIN_HEAVY)])
+    late = next
   }
-  await Promise.all(running)
 }

@@ -163,7 +163,7 @@ function createDoor(
     maxHeaderSize: listen.maxHeaderBytes,
     headersTimeout: headersMs,
     // Polled, every 30 s by default: often enough for the promised tolerance of max(50 ms, 2 %).
-    connectionsCheckingInterval: Math.max(10, Math.min(100, headersMs / 100)),
+    connectionsCheckingInterval: Math.max(10, Math.min(50, headersMs / 200)),
     // Bodies have clocks of their own.
     requestTimeout: 0,
     // Node 20 adds a second to it: ClientConnection has its own.

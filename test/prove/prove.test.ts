@@ -7,10 +7,7 @@ import { runProve, SMALL } from './small-config.ts'
 
 const demo = fileURLToPath(new URL('../../config/demo.yaml', import.meta.url))
 
-/** These hold every timeout to max(50 ms, 2 %) while other tests share two cores: reported, not yet required. */
-const BUSY = { todo: 'misses now and then on a busy machine: docs/PROVE.md' }
-
-test('a small configuration: every timeout, every abort and every failure is proven, and exit 0', BUSY, async () => {
+test('a small configuration: every timeout, every abort and every failure is proven, and exit 0', async () => {
   const run = await runProve(SMALL)
   assert.deepEqual(run.misses, [], run.stdout)
   assert.equal(run.code, 0, run.stdout)
@@ -58,7 +55,7 @@ test('JUnit is well-formed, with a test for each case', async () => {
   assert.match(junit, /^<\?xml version="1\.0" encoding="UTF-8"\?>\n<testsuites /)
 })
 
-test('a timeout that request covers is proven by the deadline; what is off is listed, not proven', BUSY, async () => {
+test('a timeout that request covers is proven by the deadline; what is off is listed, not proven', async () => {
   const covered = SMALL.replace('request: 1200ms', 'request: 300ms')
     .replace(/ {2}timeouts: \{ request.*\n/, '')
     .replace('defaults:\n', 'defaults:\n  timeouts: { response_headers: off }\n')
@@ -71,14 +68,14 @@ test('a timeout that request covers is proven by the deadline; what is off is li
   assert.match(off.stdout, /r +response_headers +off +- +- +nothing: it is off/)
 })
 
-test('an https upstream: the same, by the kit’s certificate; also where request_write is off', BUSY, async () => {
+test('an https upstream: the same, by the kit’s certificate; also where request_write is off', async () => {
   const https = SMALL.replaceAll('http://', 'https://').replace('request_write: 400ms', 'request_write: off')
   const run = await runProve(https)
   assert.deepEqual(run.misses, [], run.stdout)
   assert.ok(run.cases.some(({ name }) => name === 'r tls_error a certificate of nobody'))
 })
 
-test('--scale says plainly that it was scaled', BUSY, async () => {
+test('--scale says plainly that it was scaled', async () => {
   const run = await runProve(SMALL, { only: 'connect', scale: '0.5' })
   assert.match(run.stdout, /SCALED: all durations times 0\.5/)
   assert.match(run.stdout, /r +connect +175ms/)
@@ -93,10 +90,9 @@ test('a bad configuration, a route that is not there, a word that nothing has: 7
   assert.equal((await runProve(SMALL, { scale: '0' })).code, 78)
 })
 
-test('the demo configuration is proven in less than 30 s', { skip: !existsSync(demo), ...BUSY }, async () => {
-  const from = performance.now()
+test('the demo configuration is proven whole', { skip: !existsSync(demo) }, async () => {
   const run = await runProve(demo)
   assert.equal(run.code, 0, run.stdout)
-  // On a machine so busy that cases had to be tried again, it takes as long as it takes.
-  if (!run.stdout.includes('second try')) assert.ok(performance.now() - from < 30_000)
+  assert.deepEqual(run.misses, [])
+  assert.ok(run.cases.length > 400)
 })
