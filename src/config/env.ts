@@ -17,6 +17,11 @@ export function mentionsEnv(text: string): boolean {
   return text.includes('${')
 }
 
+/** The variables that a configuration text names. */
+export function referencedIn(text: string): ReadonlySet<string> {
+  return new Set([...text.matchAll(REFERENCE)].flatMap(([, name]) => name ?? []))
+}
+
 /** As in a shell, the default of `${NAME:-default}` stands in for a variable that is unset or empty. `$${` is a literal `${`. */
 export function expandEnv(text: string, env: Env): Expansion {
   const wrong: string[] = []

@@ -3,12 +3,13 @@ import { createHash } from 'node:crypto'
 import { readFileSync, statSync } from 'node:fs'
 import { dirname, resolve } from 'node:path'
 import type { Config, ConfigIssue } from './config.ts'
-import type { Env } from './env.ts'
+import { type Env, referencedIn } from './env.ts'
 import { resolveConfig } from './resolve.ts'
 import { checkRoutes, checkUpstreams } from './route-rules.ts'
 import { schema } from './schema.ts'
 import type { Report } from './source.ts'
 import { checkNeverFires, warnAbout } from './timeout-rules.ts'
+import { unquoted } from './words.ts'
 import { MAX_TEXT_BYTES, readSource } from './yaml.ts'
 
 export type ConfigResult =
@@ -17,7 +18,8 @@ export type ConfigResult =
 
 /** `baseDir`: the folder that relative file names in the configuration are relative to. */
 export function parseConfig(text: string, options: { readonly env: Env; readonly baseDir: string }): ConfigResult {
-  const errors = new Issues()
+  const redact = redactor(text, options.env)
+  const errors = new Issues(redact)
   const root = readSource(text, options.env, errors.report)
   if (root === null) return { ok: false, errors: errors.sorted() }
   const written = schema.read(root, errors.report)
@@ -27,7 +29,7 @@ export function parseConfig(text: string, options: { readonly env: Env; readonly
   if (!errors.some(issue => issue.path.includes('timeouts'))) checkNeverFires(written, root, errors.report)
   if (errors.some(() => true)) return { ok: false, errors: errors.sorted() }
 
-  const warnings = new Issues()
+  const warnings = new Issues(redact)
   const hash = createHash('sha256').update(text).digest('hex').slice(0, 12)
   const config = resolveConfig(written, { baseDir: options.baseDir, hash, warnings: [] })
   warnAbout(config, root, warnings.report)
@@ -55,14 +57,38 @@ function readText(file: string): string | { readonly wrong: string } {
   }
 }
 
+/** Anything shorter would be found in the words of the messages themselves. */
+const SHORTEST_SECRET = 6
+
+/** Puts the reference back where a message repeats what the environment put in: a secret may stand in the wrong place. */
+function redactor(text: string, env: Env): (message: string) => string {
+  const values: { readonly value: string; readonly reference: string }[] = []
+  for (const name of referencedIn(text)) {
+    const value = Object.hasOwn(env, name) ? env[name] : undefined
+    if (value === undefined || value.length < SHORTEST_SECRET) continue
+    values.push({ value, reference: `\${${name}}` }, { value: unquoted(value), reference: `\${${name}}` })
+  }
+  return message => values.reduce((said, { value, reference }) => said.replaceAll(value, reference), message)
+}
+
 /** The first thing that is wrong with a value says enough about it; the rest would be consequences. */
 class Issues {
   readonly #byPlace = new Map<string, ConfigIssue>()
+  readonly #redact: (message: string) => string
+
+  constructor(redact: (message: string) => string) {
+    this.#redact = redact
+  }
 
   readonly report: Report = ({ path, line, column }, message) => {
     const place = `${line}:${column} ${path}`
     if (!this.#byPlace.has(place))
-      this.#byPlace.set(place, { path: path === '' ? '(document)' : path, line, column, message })
+      this.#byPlace.set(place, {
+        path: path === '' ? '(document)' : path,
+        line,
+        column,
+        message: this.#redact(message),
+      })
   }
 
   some(test: (issue: ConfigIssue) => boolean): boolean {

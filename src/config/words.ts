@@ -3,17 +3,24 @@ import type { SourceNode } from './source.ts'
 
 const LONGEST_SHOWN = 60
 
-/** `"text"`, `5`, `true`, `nothing`, `a mapping`; with the reference it came from where it was expanded. */
+/**
+ * `"text"`, `5`, `true`, `nothing`, `a mapping`. Of what the environment put in only the reference is shown, and how long
+ * it is: a secret may stand in the wrong place.
+ */
 export function show(node: SourceNode): string {
   if (node.form === 'map') return 'a mapping'
   if (node.form === 'list') return 'a list'
-  const value =
-    typeof node.value === 'string' ? quote(node.value) : node.value === null ? node.text || 'nothing' : node.text
-  return node.template === null ? value : `${value} from ${clip(node.template)}`
+  if (node.template !== null) return `${clip(node.template)}, ${node.text.length} characters once expanded`
+  return typeof node.value === 'string' ? quote(node.value) : node.value === null ? node.text || 'nothing' : node.text
 }
 
 export function quote(text: string): string {
   return JSON.stringify(clip(text))
+}
+
+/** What `quote` shows of a text, between the quotes and without the mark that it was clipped. */
+export function unquoted(text: string): string {
+  return JSON.stringify(text.slice(0, LONGEST_SHOWN - 1)).slice(1, -1)
 }
 
 /** `, did you mean "connect"?` or nothing. */

@@ -106,6 +106,7 @@ function lineWrong(expected: Expected, { fields }: Line, response: RawResponse |
     if (seen !== promised) wrong.push(`the access line says ${what} ${String(seen)}, not ${String(promised)}`)
   }
   compare('outcome', fields['outcome'], expected.outcome)
+  if (wrong.length > 0 && fields['error'] !== undefined) wrong.push(`its error is ${JSON.stringify(fields['error'])}`)
   if (!expected.stages.some(stage => stage === fields['stage'])) {
     compare('stage', fields['stage'], expected.stages.map(String).join(' or '))
   }

@@ -104,7 +104,8 @@ export function dial(
     plain.on('error', finish)
     plain.once('connect', () => {
       if (over) return
-      if (tls === undefined) finish(null)
+      if (isSelfConnected(plain)) finish(selfConnected())
+      else if (tls === undefined) finish(null)
       else toTls(plain, tls)
     })
   }
@@ -128,6 +129,19 @@ function answerWith(addresses: readonly LookupAddress[]): LookupFunction {
     if (options.all === true) callback(null, [...addresses])
     else callback(null, first?.address ?? '', first?.family ?? 4)
   }
+}
+
+/**
+ * A dial to a port of this host that nobody listens on succeeds when the kernel happens to choose that very port for our
+ * own end: the connection is then one with itself (simultaneous open, RFC 9293 section 3.5), and would answer every
+ * request with the request. Measured on Linux: one of about 20 000 dials of a closed port in the ephemeral range.
+ */
+function isSelfConnected(socket: Socket): boolean {
+  return socket.localPort === socket.remotePort && socket.localAddress === socket.remoteAddress
+}
+
+function selfConnected(): Error {
+  return Object.assign(new Error('nobody listens there: the dial met itself'), { code: 'ECONNREFUSED' })
 }
 
 function connectionClosed(): Error {
