@@ -23,7 +23,7 @@ export interface Judge {
 }
 
 const HOP =
-  /^(?:connection|keep-alive|proxy-connection|te|trailer|upgrade|expect|http2-settings|transfer.encoding|content.length)$/
+  /^(?:connection|keep-alive|proxy-connection|te|trailer|upgrade|expect|http2-settings|transfer[^a-z0-9]encoding|content[^a-z0-9]length)$/
 const FIELD = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/
 const VALUE = /^[\t\x20-\x7e\x80-\xff]*$/
 
