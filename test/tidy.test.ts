@@ -38,7 +38,6 @@ const SINGLE_IMPORTERS: Readonly<Record<string, readonly string[]>> = {
 const PROCESS_ELSEWHERE: readonly string[] = [
   // To act after what undici and Node still do in this very tick; setImmediate would be one poll phase late.
   'src/upstream/connection.ts: process.nextTick',
-  'src/exchange/client-side.ts: process.nextTick',
   // The socket table is Linux's.
   'src/exchange/socket-table.ts: process.platform',
 ]

@@ -8,6 +8,7 @@ import type { ClientConnection } from './client-connection.ts'
 import { lingerOnClose } from './linger.ts'
 import type { Problem } from './problem.ts'
 import type { ResponseHead } from './response-head.ts'
+import { WriteBatch } from './write-batch.ts'
 
 export interface ClientEvents {
   /** The client left before the whole response was flushed to it. */
@@ -24,6 +25,8 @@ export interface ClientEvents {
 
 /** Bodies up to this are cheaper to copy behind their head than to send beside it. */
 const ONE_WRITE_BYTES = 8192
+
+const batch = new WriteBatch<ClientSide>(client => client.flush())
 
 const EVENTS = Symbol('hopgate.client-side')
 type Observed = ServerResponse & { [EVENTS]: ClientSide }
@@ -45,7 +48,11 @@ export class ClientSide {
   readonly #events: ClientEvents
   /** Held back until the first body bytes or the end of this turn, so that a small response is one write. */
   #head: ResponseHead | undefined
+  /** Something is held back, and will be written at the end of this turn. */
+  #inBatch = false
   #closing = false
+  /** A whole body, behind a head that is written with it: at the end of this turn, with those of others. */
+  #last: Buffer | undefined
   #delimitedByClose = false
   #waitsForDrain = false
   #unflushedWrites = 0
@@ -117,7 +124,7 @@ export class ClientSide {
     const bodyless =
       this.req.method === 'HEAD' || head.status === 204 || head.status === 304 || head.contentLength === 0
     if (bodyless) this.end([])
-    else process.nextTick(flushHead, this)
+    else this.#writeLater()
   }
 
   /** @returns false where the client should be waited for: `clientDrained` will tell. */
@@ -130,12 +137,16 @@ export class ClientSide {
     const head = this.#head
     this.txBytes += chunk.length
     if (head !== undefined) {
-      if (!this.flushHead()) return true
+      if (!this.#flushHead()) return true
       if (head.contentLength === chunk.length) {
         this.ended = true
-        if (chunk.length <= ONE_WRITE_BYTES) this.#writeAtOnce(chunk)
-        else this.#res.end(chunk)
-        if (this.pending) this.#block()
+        if (chunk.length <= ONE_WRITE_BYTES) {
+          this.#last = chunk
+          this.#writeLater()
+        } else {
+          this.#res.end(chunk)
+          if (this.pending) this.#block()
+        }
         return true
       }
     }
@@ -148,7 +159,7 @@ export class ClientSide {
   /** @param trailers flat, name and value in turn */
   end(trailers: readonly string[]): void {
     if (this.ended || this.gone) return
-    if (this.#head !== undefined && !this.flushHead()) return
+    if (this.#head !== undefined && !this.#flushHead()) return
     this.ended = true
     if (trailers.length > 0) {
       const pairs: [string, string][] = []
@@ -165,6 +176,8 @@ export class ClientSide {
     this.#head = { status: reply.status, statusText: '', headers: reply.headers, contentLength: reply.body.length }
     this.write(this.req.method === 'HEAD' ? Buffer.alloc(0) : reply.body)
     if (!this.ended) this.end([])
+    // At once: what ends the exchange may end the process, too.
+    this.flush()
   }
 
   /**
@@ -173,7 +186,8 @@ export class ClientSide {
    */
   cut(): void {
     const { socket } = this.connection
-    this.flushHeadAlone()
+    this.#writeLast()
+    this.#flushHeadAlone()
     // What was written in this turn is still corked (Node does so until the next tick), the head among it.
     while (socket.writableCorked > 0) socket.uncork()
     if (this.#delimitedByClose || this.blocked) sever(socket)
@@ -186,13 +200,32 @@ export class ClientSide {
     this.abortedWriteBytes += bytes
   }
 
+  /** Writes a response that is all here, and held back for the others of this turn: true where the kernel has taken it. */
+  handOver(): boolean {
+    if (this.#last === undefined) return false
+    this.#writeLast()
+    return !this.pending
+  }
+
+  #writeLater(): void {
+    if (this.#inBatch) return
+    this.#inBatch = true
+    batch.add(this)
+  }
+
   /** The turn in which the head came is over: if no body came with it, the client gets the head now. */
-  flushHeadAlone(): void {
-    if (this.#head !== undefined && this.flushHead()) this.#res.flushHeaders()
+  flush(): void {
+    this.#inBatch = false
+    if (this.#last !== undefined) this.#writeLast()
+    else this.#flushHeadAlone()
+  }
+
+  #flushHeadAlone(): void {
+    if (this.#head !== undefined && this.#flushHead()) this.#res.flushHeaders()
   }
 
   /** @returns false where the head could not be sent */
-  flushHead(): boolean {
+  #flushHead(): boolean {
     const head = this.#head
     if (head === undefined || this.gone) return !this.gone
     this.#head = undefined
@@ -220,6 +253,8 @@ export class ClientSide {
     const { socket } = this.connection
     const bytes = Math.max(this.connection.lostBytes, socket.writableLength)
     this.gone = true
+    if (this.#last !== undefined) this.discard(this.#last.length)
+    this.#last = undefined
     if (bytes > 0) {
       this.abortedWrites += Math.max(1, this.#unflushedWrites)
       this.abortedWriteBytes += bytes
@@ -249,12 +284,16 @@ export class ClientSide {
    * would `end(chunk)`, which writes an empty string behind it (3 us of 40). Uncorked before `end`, that finds
    * everything flushed and writes nothing more.
    */
-  #writeAtOnce(chunk: Buffer): void {
+  #writeLast(): void {
+    const chunk = this.#last
+    if (chunk === undefined) return
+    this.#last = undefined
     const { socket } = this.connection
     socket.cork()
     this.#res.write(chunk.toString('latin1'), 'latin1')
     socket.uncork()
     this.#res.end()
+    if (this.pending) this.#block()
   }
 
   #block(): void {
@@ -274,8 +313,4 @@ function onClose(this: ServerResponse): void {
 
 function onDrain(this: ServerResponse): void {
   ;(this as Observed)[EVENTS].drained()
-}
-
-function flushHead(client: ClientSide): void {
-  client.flushHeadAlone()
 }

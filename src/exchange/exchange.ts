@@ -18,10 +18,7 @@ import { interimHead, responseHead } from './response-head.ts'
 import type { BoundRoute } from './route.ts'
 import { Timeline } from './timeline.ts'
 import { type TimeoutEvents, Timeouts } from './timeouts.ts'
-import { type UpstreamEvents, UpstreamSide } from './upstream-side.ts'
-
-/** RFC 9110 section 9.2.2. */
-const IDEMPOTENT = new Set(['GET', 'HEAD', 'OPTIONS', 'PUT', 'DELETE', 'TRACE'])
+import { isIdempotent, type UpstreamEvents, UpstreamSide } from './upstream-side.ts'
 
 /** The reason that a connection dies with when its request is given up: one for all, a stack trace costs 4 us. */
 const GIVEN_UP = Object.assign(new Error('the gateway gave the request up'), { code: 'HOPGATE_GIVEN_UP' })
@@ -120,7 +117,7 @@ export class Exchange implements ClientEvents, UpstreamEvents, RequestBodyEvents
       target: this.route.rewrite(this.#target),
       headers: this.#head.headers,
       body: this.#body?.stream ?? null,
-      replayable: !this.#hasBody && IDEMPOTENT.has(this.method),
+      replayable: !this.#hasBody && isIdempotent(this.method),
       host: host.kind === 'upstream' ? undefined : host.kind === 'literal' ? host.value : req.headers.host,
     })
   }
@@ -323,6 +320,7 @@ export class Exchange implements ClientEvents, UpstreamEvents, RequestBodyEvents
   }
 
   timedOut(timeout: TimeoutName, outcome: Outcome, overrunMs: number): void {
+    if (this.#client.handOver()) return
     if (this.#outcome === undefined) {
       this.#timeout = timeout
       this.#overrunMs = overrunMs

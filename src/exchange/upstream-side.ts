@@ -46,6 +46,13 @@ export interface UpstreamRequest {
   readonly host: string | undefined
 }
 
+/** RFC 9110 section 9.2.2. */
+const IDEMPOTENT = new Set(['GET', 'HEAD', 'OPTIONS', 'PUT', 'DELETE', 'TRACE'])
+
+export function isIdempotent(method: string): boolean {
+  return IDEMPOTENT.has(method)
+}
+
 /** Why the connection of an upload dies whose answer came before its end. */
 const ANSWERED_EARLY = new Error('answered before the request was complete')
 
