@@ -6,6 +6,7 @@ import { parseArgs } from 'node:util'
 import { check } from './commands/check.ts'
 import { demo } from './commands/demo.ts'
 import type { CommandIo } from './commands/io.ts'
+import { lint } from './commands/lint.ts'
 import { prove } from './commands/prove.ts'
 import { run } from './commands/run.ts'
 
@@ -14,6 +15,7 @@ const USAGE = `hopgate: a reverse-proxy gateway whose every timeout fires, and s
   hopgate run   -c FILE   run the gateway
   hopgate check -c FILE   validate a configuration; print every error, or the effective timeouts of every route
   hopgate prove -c FILE   inject a real fault for each timeout of each route, and show what fired, when, and its name
+  hopgate lint  -c FILE   compare the timeouts with those of the neighbours, and with what traffic has shown
   hopgate demo            run the gateway on the demo configuration, with backends that misbehave
 
   -c, --config FILE       the configuration
@@ -21,17 +23,24 @@ const USAGE = `hopgate: a reverse-proxy gateway whose every timeout fires, and s
       --only WORD         prove: this timeout, stage or outcome only
       --scale FACTOR      prove: all durations times this, for a quick pass (0.1)
       --json FILE         prove: write the result as JSON
+      --json              lint: print JSON
+      --from URL          lint: read the metrics of the hopgate whose admin listener is there
       --junit FILE        prove: write the result as JUnit XML
   -h, --help              this text
   -v, --version           the version
 
-exit codes: 0 done, or all proven; 78 the configuration is wrong; 1 anything else
+exit codes: 0 done, all proven, or nothing found but warnings; 78 the configuration is wrong; 1 anything else
 `
 
 /** BSD's EX_CONFIG. */
 const EXIT_CONFIG = 78
 /** EX_USAGE. */
 const EXIT_USAGE = 64
+
+const NEED_CONFIG = ['run', 'check', 'prove', 'lint'] as const
+type NeedsConfig = (typeof NEED_CONFIG)[number]
+/** The commands whose `--json` prints; that of `prove` names a file. */
+const PRINT_JSON: readonly string[] = ['lint']
 
 const { version } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as { version: string }
 
@@ -73,7 +82,7 @@ async function main(argv: readonly string[]): Promise<number> {
     return EXIT_USAGE
   }
   if (command === 'demo') return demo(fileURLToPath(new URL('../config/demo.yaml', import.meta.url)), io)
-  if (command !== 'run' && command !== 'check' && command !== 'prove') {
+  if (!needsConfig(command)) {
     io.stderr.write(`hopgate: no such command: ${command}\n\n${USAGE}`)
     return EXIT_USAGE
   }
@@ -81,18 +90,36 @@ async function main(argv: readonly string[]): Promise<number> {
     io.stderr.write(`hopgate ${command}: -c FILE is missing\n`)
     return EXIT_CONFIG
   }
-  if (command === 'prove') {
-    const { config: file, route, only, scale, json, junit } = values
-    const code = await prove({ file, route, only, scale, json, junit }, io)
-    // Faults that hang by design, a black-holed dial, must not hold the exit.
-    io.exit(code)
-    return code
-  }
-  return command === 'run' ? run(values.config, io) : check({ file: values.config }, io)
+  return perform(command, values.config, values)
 }
 
+function needsConfig(command: string): command is NeedsConfig {
+  return (NEED_CONFIG as readonly string[]).includes(command)
+}
+
+async function perform(command: NeedsConfig, file: string, values: Values): Promise<number> {
+  switch (command) {
+    case 'run':
+      return run(file, io)
+    case 'check':
+      return check({ file }, io)
+    case 'lint':
+      return lint({ file, from: values.from, json: values.json !== undefined }, io)
+    case 'prove': {
+      const { route, only, scale, json, junit } = values
+      const code = await prove({ file, route, only, scale, json: json === true ? undefined : json, junit }, io)
+      // Faults that hang by design, a black-holed dial, must not hold the exit.
+      io.exit(code)
+      return code
+    }
+  }
+}
+
+type Values = ReturnType<typeof readArguments>['values']
+
 function readArguments(argv: readonly string[]) {
-  return parseArgs({
+  const printsJson = argv.some(word => PRINT_JSON.includes(word))
+  const { values, positionals } = parseArgs({
     args: [...argv],
     allowPositionals: true,
     options: {
@@ -100,12 +127,14 @@ function readArguments(argv: readonly string[]) {
       route: { type: 'string' },
       only: { type: 'string' },
       scale: { type: 'string' },
-      json: { type: 'string' },
+      json: { type: printsJson ? 'boolean' : 'string' },
+      from: { type: 'string' },
       junit: { type: 'string' },
       help: { type: 'boolean', short: 'h' },
       version: { type: 'boolean', short: 'v' },
     },
   })
+  return { values: { ...values, json: values.json as string | true | undefined }, positionals }
 }
 
 main(process.argv.slice(2)).then(

@@ -19,6 +19,7 @@ export interface Config {
   readonly drain: { readonly delayMs: number; readonly deadlineMs: number }
   readonly upstreams: readonly UpstreamConfig[]
   readonly routes: readonly RouteConfig[]
+  readonly neighbours: NeighboursConfig
   /** SHA-256 of the configuration text before `${ENV}` expansion, first 12 hex digits. */
   readonly hash: string
   /** What is legal but probably not meant. */
@@ -143,4 +144,20 @@ export interface RouteConfig {
   readonly limits: { readonly bodyBytes: Sourced<number>; readonly inFlight: Sourced<number> }
   readonly requestHeaders: HeaderRules
   readonly responseHeaders: HeaderRules
+}
+
+/** What the operator says of those around the gateway; null: nothing was said. Only `lint` reads it. */
+export interface NeighboursConfig {
+  readonly front: { readonly responseTimeoutMs: number | null; readonly keepaliveIdleMs: number | null }
+  readonly upstreams: readonly NeighbourUpstream[]
+  readonly kubernetes: { readonly terminationGracePeriodMs: number | null }
+}
+
+export interface NeighbourUpstream {
+  /** The name of one of `upstreams`. */
+  readonly name: string
+  readonly keepaliveIdleMs: number | null
+  readonly requestTimeoutMs: number | null
+  /** For each endpoint. */
+  readonly acceptBacklog: number | null
 }

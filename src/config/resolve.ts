@@ -5,6 +5,7 @@ import type {
   ConfigIssue,
   HeaderRules,
   ListenConfig,
+  NeighboursConfig,
   Origin,
   RouteConfig,
   RouteTimeouts,
@@ -13,6 +14,7 @@ import type {
 } from './config.ts'
 import { parseDuration } from './duration.ts'
 import type { InheritedField } from './kind.ts'
+import type { WrittenNeighbours } from './neighbour-schema.ts'
 import {
   limits,
   onClientAbort,
@@ -52,6 +54,7 @@ export function resolveConfig(
     drain: { delayMs: drain.delay, deadlineMs: drain.deadline },
     upstreams: written.upstreams.map(([name, upstream]) => resolveUpstream(name, upstream, context.baseDir)),
     routes: written.routes.map((route, i) => resolveRoute(route, levelsOf(written, route, i))),
+    neighbours: resolveNeighbours(written.neighbours),
     hash: context.hash,
     warnings: context.warnings,
   }
@@ -138,6 +141,22 @@ function resolveUpstream(name: string, upstream: WrittenUpstream, baseDir: strin
       caFile: tls.ca_file === null ? null : resolve(baseDir, tls.ca_file),
       serverName: tls.server_name,
     },
+  }
+}
+
+function resolveNeighbours({ front, upstreams, kubernetes }: WrittenNeighbours): NeighboursConfig {
+  return {
+    front: {
+      responseTimeoutMs: front.response_timeout ?? null,
+      keepaliveIdleMs: front.keepalive_idle ?? null,
+    },
+    upstreams: upstreams.map(([name, upstream]) => ({
+      name,
+      keepaliveIdleMs: upstream.keepalive_idle ?? null,
+      requestTimeoutMs: upstream.request_timeout ?? null,
+      acceptBacklog: upstream.accept_backlog ?? null,
+    })),
+    kubernetes: { terminationGracePeriodMs: kubernetes.termination_grace_period ?? null },
   }
 }
 

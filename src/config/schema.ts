@@ -2,6 +2,7 @@
 import { inherited, optional, part, requiredPart } from './field.ts'
 import { name, network } from './http-values.ts'
 import { dictionary, list, orOff, section, type Values } from './kind.ts'
+import { neighbours } from './neighbour-schema.ts'
 import { anyText, LATER_PER_ROUTE, route, routeValues, upstream } from './route-schema.ts'
 import { address, boolean, duration, durationOrOff, integer, oneOf, rate, size } from './scalars.ts'
 import { timeoutDoc } from './timeouts.ts'
@@ -112,8 +113,12 @@ export const schema = section(
       'The backends, by name. The shared values written here apply to every route to this upstream.',
     ),
     routes: requiredPart(list(route, 1), 'Which requests go where.'),
+    neighbours: part(
+      neighbours,
+      'What those around the gateway do, as far as you know it. Changes nothing here: [`hopgate lint`](LINT.md) compares it with the rest.',
+    ),
   },
-  [...LATER_PER_ROUTE, 'workers', 'neighbours'],
+  [...LATER_PER_ROUTE, 'workers'],
 )
 
 export type Written = Values<typeof schema.fields>
