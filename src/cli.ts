@@ -5,6 +5,7 @@ import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 import { check } from './commands/check.ts'
 import { demo } from './commands/demo.ts'
+import { explain } from './commands/explain.ts'
 import type { CommandIo } from './commands/io.ts'
 import { lint } from './commands/lint.ts'
 import { prove } from './commands/prove.ts'
@@ -16,6 +17,7 @@ const USAGE = `hopgate: a reverse-proxy gateway whose every timeout fires, and s
   hopgate check -c FILE   validate a configuration; print every error, or the effective timeouts of every route
   hopgate prove -c FILE   inject a real fault for each timeout of each route, and show what fired, when, and its name
   hopgate lint  -c FILE   compare the timeouts with those of the neighbours, and with what traffic has shown
+  hopgate explain FILE    tell the failed exchanges of a log as sentences; - or no FILE: standard input
   hopgate demo            run the gateway on the demo configuration, with backends that misbehave
 
   -c, --config FILE       the configuration
@@ -26,6 +28,8 @@ const USAGE = `hopgate: a reverse-proxy gateway whose every timeout fires, and s
       --json              lint: print JSON
       --from URL          lint: read the metrics of the hopgate whose admin listener is there
       --junit FILE        prove: write the result as JUnit XML
+      --request-id ID     explain: this exchange only
+      --summary           explain: the top causes, and how long clients waited
   -h, --help              this text
   -v, --version           the version
 
@@ -77,6 +81,11 @@ async function main(argv: readonly string[]): Promise<number> {
     io.stdout.write(USAGE)
     return 0
   }
+  if (command === 'explain') {
+    quietWhenUnread()
+    const { config, summary, 'request-id': requestId } = values
+    return explain({ files: positionals.slice(1), config, requestId, summary }, { ...io, stdin: process.stdin })
+  }
   if (command === undefined || extra !== undefined) {
     io.stderr.write(USAGE)
     return EXIT_USAGE
@@ -115,6 +124,11 @@ async function perform(command: NeedsConfig, file: string, values: Values): Prom
   }
 }
 
+/** `hopgate explain FILE | head`: whoever reads has seen enough. */
+function quietWhenUnread(): void {
+  process.stdout.on('error', (error: NodeJS.ErrnoException) => process.exit(error.code === 'EPIPE' ? 0 : 1))
+}
+
 type Values = ReturnType<typeof readArguments>['values']
 
 function readArguments(argv: readonly string[]) {
@@ -129,6 +143,8 @@ function readArguments(argv: readonly string[]) {
       scale: { type: 'string' },
       json: { type: printsJson ? 'boolean' : 'string' },
       from: { type: 'string' },
+      'request-id': { type: 'string' },
+      summary: { type: 'boolean' },
       junit: { type: 'string' },
       help: { type: 'boolean', short: 'h' },
       version: { type: 'boolean', short: 'v' },
