@@ -5,6 +5,7 @@ import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 import { check } from './commands/check.ts'
 import { demo } from './commands/demo.ts'
+import { doctor } from './commands/doctor.ts'
 import { explain } from './commands/explain.ts'
 import type { CommandIo } from './commands/io.ts'
 import { lint } from './commands/lint.ts'
@@ -17,6 +18,7 @@ const USAGE = `hopgate: a reverse-proxy gateway whose every timeout fires, and s
   hopgate check -c FILE   validate a configuration; print every error, or the effective timeouts of every route
   hopgate prove -c FILE   inject a real fault for each timeout of each route, and show what fired, when, and its name
   hopgate lint  -c FILE   compare the timeouts with those of the neighbours, and with what traffic has shown
+  hopgate doctor -c FILE  look whether this machine gives what the configuration asks of it
   hopgate explain FILE    tell the failed exchanges of a log as sentences; - or no FILE: standard input
   hopgate demo            run the gateway on the demo configuration, with backends that misbehave
 
@@ -25,7 +27,8 @@ const USAGE = `hopgate: a reverse-proxy gateway whose every timeout fires, and s
       --only WORD         prove: this timeout, stage or outcome only
       --scale FACTOR      prove: all durations times this, for a quick pass (0.1)
       --json FILE         prove: write the result as JSON
-      --json              lint: print JSON
+      --json              lint, doctor: print JSON
+      --dial              doctor: open a connection to every endpoint, too
       --from URL          lint: read the metrics of the hopgate whose admin listener is there
       --junit FILE        prove: write the result as JUnit XML
       --request-id ID     explain: this exchange only
@@ -41,10 +44,10 @@ const EXIT_CONFIG = 78
 /** EX_USAGE. */
 const EXIT_USAGE = 64
 
-const NEED_CONFIG = ['run', 'check', 'prove', 'lint'] as const
+const NEED_CONFIG = ['run', 'check', 'prove', 'lint', 'doctor'] as const
 type NeedsConfig = (typeof NEED_CONFIG)[number]
 /** The commands whose `--json` prints; that of `prove` names a file. */
-const PRINT_JSON: readonly string[] = ['lint']
+const PRINT_JSON: readonly string[] = ['lint', 'doctor']
 
 const { version } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as { version: string }
 
@@ -114,6 +117,8 @@ async function perform(command: NeedsConfig, file: string, values: Values): Prom
       return check({ file }, io)
     case 'lint':
       return lint({ file, from: values.from, json: values.json !== undefined }, io)
+    case 'doctor':
+      return doctor({ file, dial: values.dial, json: values.json !== undefined }, io)
     case 'prove': {
       const { route, only, scale, json, junit } = values
       const code = await prove({ file, route, only, scale, json: json === true ? undefined : json, junit }, io)
@@ -143,6 +148,7 @@ function readArguments(argv: readonly string[]) {
       scale: { type: 'string' },
       json: { type: printsJson ? 'boolean' : 'string' },
       from: { type: 'string' },
+      dial: { type: 'boolean' },
       'request-id': { type: 'string' },
       summary: { type: 'boolean' },
       junit: { type: 'string' },

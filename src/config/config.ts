@@ -20,6 +20,8 @@ export interface Config {
   readonly upstreams: readonly UpstreamConfig[]
   readonly routes: readonly RouteConfig[]
   readonly neighbours: NeighboursConfig
+  /** What becomes of `doctor`'s findings at the start. */
+  readonly preflight: 'off' | 'warn' | 'strict'
   /** SHA-256 of the configuration text before `${ENV}` expansion, first 12 hex digits. */
   readonly hash: string
   /** What is legal but probably not meant. */

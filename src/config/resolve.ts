@@ -55,6 +55,7 @@ export function resolveConfig(
     upstreams: written.upstreams.map(([name, upstream]) => resolveUpstream(name, upstream, context.baseDir)),
     routes: written.routes.map((route, i) => resolveRoute(route, levelsOf(written, route, i))),
     neighbours: resolveNeighbours(written.neighbours),
+    preflight: written.preflight,
     hash: context.hash,
     warnings: context.warnings,
   }

@@ -83,6 +83,15 @@ export function oneOf<const W extends string>(...words: readonly W[]): Kind<W> {
   })
 }
 
+/** As `oneOf`, with the word `off`, which YAML 1.1 reads as `false`. */
+export function offOr<const W extends string>(...words: readonly W[]): Kind<W | 'off'> {
+  const all = ['off', ...words] as const
+  return scalar({ type: 'word', allowed: all.join(' | '), json: { enum: [...all, false] } }, node => {
+    const value = isOff(node) ? 'off' : words.find(word => word === node.value)
+    return value === undefined ? { wrong: `not one of the words${didYouMean(node.text, all)}` } : { value }
+  })
+}
+
 /**
  * Text is taken as it was written: `X-Version: 1.0` and a numeric `${TOKEN}` are text too.
  * `parse` gives what is wrong with it, or null.

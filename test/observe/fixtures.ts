@@ -106,6 +106,7 @@ export const config: Config = {
     upstreams: [],
     kubernetes: { terminationGracePeriodMs: null },
   },
+  preflight: 'off',
   hash: '0123456789ab',
   warnings: [],
 }
