@@ -10,6 +10,7 @@ import { explain } from './commands/explain.ts'
 import type { CommandIo } from './commands/io.ts'
 import { lint } from './commands/lint.ts'
 import { prove } from './commands/prove.ts'
+import { rules } from './commands/rules.ts'
 import { run } from './commands/run.ts'
 
 const USAGE = `hopgate: a reverse-proxy gateway whose every timeout fires, and says so
@@ -20,14 +21,16 @@ const USAGE = `hopgate: a reverse-proxy gateway whose every timeout fires, and s
   hopgate lint  -c FILE   compare the timeouts with those of the neighbours, and with what traffic has shown
   hopgate doctor -c FILE  look whether this machine gives what the configuration asks of it
   hopgate explain FILE    tell the failed exchanges of a log as sentences; - or no FILE: standard input
+  hopgate rules -c FILE   print the Prometheus alerts for this configuration
   hopgate demo            run the gateway on the demo configuration, with backends that misbehave
 
   -c, --config FILE       the configuration
       --route NAME        prove: this route only
       --only WORD         prove: this timeout, stage or outcome only
-      --scale FACTOR      prove: all durations times this, for a quick pass (0.1)
+      --scale FACTOR      prove, rules: all durations times this, for a quick pass (0.1)
       --json FILE         prove: write the result as JSON
       --json              lint, doctor: print JSON
+      --runbooks URL      rules: where the pages of docs/ are served
       --dial              doctor: open a connection to every endpoint, too
       --from URL          lint: read the metrics of the hopgate whose admin listener is there
       --junit FILE        prove: write the result as JUnit XML
@@ -44,7 +47,7 @@ const EXIT_CONFIG = 78
 /** EX_USAGE. */
 const EXIT_USAGE = 64
 
-const NEED_CONFIG = ['run', 'check', 'prove', 'lint', 'doctor'] as const
+const NEED_CONFIG = ['run', 'check', 'prove', 'lint', 'doctor', 'rules'] as const
 type NeedsConfig = (typeof NEED_CONFIG)[number]
 /** The commands whose `--json` prints; that of `prove` names a file. */
 const PRINT_JSON: readonly string[] = ['lint', 'doctor']
@@ -119,6 +122,8 @@ async function perform(command: NeedsConfig, file: string, values: Values): Prom
       return lint({ file, from: values.from, json: values.json !== undefined }, io)
     case 'doctor':
       return doctor({ file, dial: values.dial, json: values.json !== undefined }, io)
+    case 'rules':
+      return rules({ file, scale: values.scale, runbooks: values.runbooks }, io)
     case 'prove': {
       const { route, only, scale, json, junit } = values
       const code = await prove({ file, route, only, scale, json: json === true ? undefined : json, junit }, io)
@@ -148,6 +153,7 @@ function readArguments(argv: readonly string[]) {
       scale: { type: 'string' },
       json: { type: printsJson ? 'boolean' : 'string' },
       from: { type: 'string' },
+      runbooks: { type: 'string' },
       dial: { type: 'boolean' },
       'request-id': { type: 'string' },
       summary: { type: 'boolean' },

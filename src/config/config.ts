@@ -120,6 +120,14 @@ export interface HeaderRules {
   readonly remove: readonly string[]
 }
 
+/** What is promised of a route. Only `rules` reads it. */
+export interface SloConfig {
+  /** Percent; null: nothing was said. */
+  readonly availability: number | null
+  /** Ascending. */
+  readonly latency: readonly { readonly percent: number; readonly ms: number }[]
+}
+
 export interface RouteConfig {
   readonly name: string
   readonly match: {
@@ -144,6 +152,7 @@ export interface RouteConfig {
   readonly timeouts: RouteTimeouts
   readonly onClientAbort: Sourced<'cancel' | 'finish'>
   readonly limits: { readonly bodyBytes: Sourced<number>; readonly inFlight: Sourced<number> }
+  readonly slo: SloConfig
   readonly requestHeaders: HeaderRules
   readonly responseHeaders: HeaderRules
 }

@@ -9,6 +9,7 @@ import type {
   Origin,
   RouteConfig,
   RouteTimeouts,
+  SloConfig,
   Sourced,
   UpstreamConfig,
 } from './config.ts'
@@ -23,6 +24,7 @@ import {
   type WrittenHeaders,
   type WrittenLimits,
   type WrittenRoute,
+  type WrittenSlo,
   type WrittenTimeouts,
   type WrittenUpstream,
 } from './route-schema.ts'
@@ -190,8 +192,23 @@ function resolveRoute(route: WrittenRoute, levels: readonly Level[]): RouteConfi
       bodyBytes: inherit(limits.fields.body, levels, level => level.limits.body),
       inFlight: inherit(limits.fields.in_flight, levels, level => level.limits.in_flight),
     },
+    slo: resolveSlo(route.slo),
     requestHeaders: resolveHeaders(route.request_headers),
     responseHeaders: resolveHeaders(route.response_headers),
+  }
+}
+
+function resolveSlo({ availability, latency }: WrittenSlo): SloConfig {
+  const { p50, p90, p95, p99 } = latency
+  const written = [
+    { percent: 50, ms: p50 },
+    { percent: 90, ms: p90 },
+    { percent: 95, ms: p95 },
+    { percent: 99, ms: p99 },
+  ]
+  return {
+    availability: availability ?? null,
+    latency: written.flatMap(({ percent, ms }) => (ms === undefined ? [] : [{ percent, ms }])),
   }
 }
 

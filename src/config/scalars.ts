@@ -68,6 +68,18 @@ export function integer(range: { readonly min: number; readonly max: number }): 
   })
 }
 
+/** Percent, with decimals. */
+export function percent(range: { readonly above: number; readonly below: number }): Kind<number> {
+  const allowed = `above ${range.above} and below ${range.below}, as 99.9`
+  const json = { type: 'number', exclusiveMinimum: range.above, exclusiveMaximum: range.below }
+  return scalar({ type: 'percent', allowed, json }, node => {
+    const value = coreValue(node)
+    if (typeof value !== 'number' || !Number.isFinite(value)) return { wrong: 'not a number' }
+    if (value <= range.above) return { wrong: 'too small' }
+    return value >= range.below ? { wrong: 'too large' } : { value }
+  })
+}
+
 export const boolean: Kind<boolean> = scalar(
   { type: 'boolean', allowed: 'true or false', json: { type: 'boolean' } },
   node => {

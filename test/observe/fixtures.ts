@@ -68,6 +68,7 @@ const ordersRoute: Config['routes'][number] = {
   timeouts,
   onClientAbort: sourced('cancel'),
   limits: { bodyBytes: sourced(10 * 2 ** 20), inFlight: sourced(1024) },
+  slo: { availability: null, latency: [] },
   requestHeaders: { set: [], remove: [] },
   responseHeaders: { set: [], remove: [] },
 }
