@@ -70,6 +70,7 @@ export async function startGateway({ config, sink, version }: GatewayParts): Pro
         idle: endpoint?.count('idle') ?? 0,
       }
     },
+    idleCloses: name => sum((upstreams.get(name)?.endpoints ?? []).map(endpoint => endpoint.idleCloses)),
     clientConnections: () => server?.connections() ?? 0,
   })
 

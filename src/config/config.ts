@@ -19,6 +19,9 @@ export interface Config {
   readonly drain: { readonly delayMs: number; readonly deadlineMs: number }
   readonly upstreams: readonly UpstreamConfig[]
   readonly routes: readonly RouteConfig[]
+  readonly neighbours: NeighboursConfig
+  /** What becomes of `doctor`'s findings at the start. */
+  readonly preflight: 'off' | 'warn' | 'strict'
   /** SHA-256 of the configuration text before `${ENV}` expansion, first 12 hex digits. */
   readonly hash: string
   /** What is legal but probably not meant. */
@@ -117,6 +120,14 @@ export interface HeaderRules {
   readonly remove: readonly string[]
 }
 
+/** What is promised of a route. Only `rules` reads it. */
+export interface SloConfig {
+  /** Percent; null: nothing was said. */
+  readonly availability: number | null
+  /** Ascending. */
+  readonly latency: readonly { readonly percent: number; readonly ms: number }[]
+}
+
 export interface RouteConfig {
   readonly name: string
   readonly match: {
@@ -141,6 +152,23 @@ export interface RouteConfig {
   readonly timeouts: RouteTimeouts
   readonly onClientAbort: Sourced<'cancel' | 'finish'>
   readonly limits: { readonly bodyBytes: Sourced<number>; readonly inFlight: Sourced<number> }
+  readonly slo: SloConfig
   readonly requestHeaders: HeaderRules
   readonly responseHeaders: HeaderRules
+}
+
+/** What the operator says of those around the gateway; null: nothing was said. Only `lint` reads it. */
+export interface NeighboursConfig {
+  readonly front: { readonly responseTimeoutMs: number | null; readonly keepaliveIdleMs: number | null }
+  readonly upstreams: readonly NeighbourUpstream[]
+  readonly kubernetes: { readonly terminationGracePeriodMs: number | null }
+}
+
+export interface NeighbourUpstream {
+  /** The name of one of `upstreams`. */
+  readonly name: string
+  readonly keepaliveIdleMs: number | null
+  readonly requestTimeoutMs: number | null
+  /** For each endpoint. */
+  readonly acceptBacklog: number | null
 }

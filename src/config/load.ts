@@ -5,15 +5,20 @@ import { dirname, resolve } from 'node:path'
 import type { Config, ConfigIssue } from './config.ts'
 import { type Env, referencedIn } from './env.ts'
 import { resolveConfig } from './resolve.ts'
-import { checkRoutes, checkUpstreams } from './route-rules.ts'
+import { checkNeighbours, checkRoutes, checkUpstreams } from './route-rules.ts'
 import { schema } from './schema.ts'
-import type { Report } from './source.ts'
+import type { Report, SourceNode } from './source.ts'
 import { checkNeverFires, warnAbout } from './timeout-rules.ts'
 import { unquoted } from './words.ts'
 import { MAX_TEXT_BYTES, readSource } from './yaml.ts'
 
 export type ConfigResult =
-  | { readonly ok: true; readonly config: Config }
+  | {
+      readonly ok: true
+      readonly config: Config
+      /** As it was written: where each value stands, for whoever has more to say about it. */
+      readonly source: { readonly root: SourceNode; readonly text: string }
+    }
   | { readonly ok: false; readonly errors: readonly ConfigIssue[] }
 
 /** `baseDir`: the folder that relative file names in the configuration are relative to. */
@@ -25,6 +30,7 @@ export function parseConfig(text: string, options: { readonly env: Env; readonly
   const written = schema.read(root, errors.report)
   checkRoutes(written, root, errors.report)
   checkUpstreams(written, root, options.baseDir, errors.report)
+  checkNeighbours(root, errors.report)
   // A timeout that could not be read looks like one that was left out: comparing it would accuse its neighbours.
   if (!errors.some(issue => issue.path.includes('timeouts'))) checkNeverFires(written, root, errors.report)
   if (errors.some(() => true)) return { ok: false, errors: errors.sorted() }
@@ -33,7 +39,7 @@ export function parseConfig(text: string, options: { readonly env: Env; readonly
   const hash = createHash('sha256').update(text).digest('hex').slice(0, 12)
   const config = resolveConfig(written, { baseDir: options.baseDir, hash, warnings: [] })
   warnAbout(config, root, warnings.report)
-  return { ok: true, config: { ...config, warnings: warnings.sorted() } }
+  return { ok: true, config: { ...config, warnings: warnings.sorted() }, source: { root, text } }
 }
 
 /** `file` as the operator gave it; a file that cannot be read is one issue, under its name. */

@@ -59,6 +59,7 @@ Beside what the tables say, these are errors:
   fire. One that is only inherited is kept, and shown as \`covered by request\`. \`off\` is never covered.
 - \`timeouts.request\` on a route with \`streaming: true\`
 - a \`ca_file\` that cannot be read or holds no certificate
+- a name under \`neighbours.upstreams\` that is no upstream of this file
 - the keys reserved for later versions: "not supported yet"
 
 These are warnings, at the end of \`check\` and in the log at the start:
@@ -67,6 +68,8 @@ These are warnings, at the end of \`check\` and in the log at the start:
 - \`admin.address\` is not a loopback address
 - \`drain.deadline\` is shorter than the longest \`request\` deadline
 - an upstream that no route uses; an https upstream with \`tls.verify: false\`
+
+How the timeouts here agree with those of the neighbours is not \`check\`'s business but [\`hopgate lint\`](LINT.md)'s.
 `
 
 /** `example`: the text of config/example.yaml. */

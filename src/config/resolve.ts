@@ -5,14 +5,17 @@ import type {
   ConfigIssue,
   HeaderRules,
   ListenConfig,
+  NeighboursConfig,
   Origin,
   RouteConfig,
   RouteTimeouts,
+  SloConfig,
   Sourced,
   UpstreamConfig,
 } from './config.ts'
 import { parseDuration } from './duration.ts'
 import type { InheritedField } from './kind.ts'
+import type { WrittenNeighbours } from './neighbour-schema.ts'
 import {
   limits,
   onClientAbort,
@@ -21,6 +24,7 @@ import {
   type WrittenHeaders,
   type WrittenLimits,
   type WrittenRoute,
+  type WrittenSlo,
   type WrittenTimeouts,
   type WrittenUpstream,
 } from './route-schema.ts'
@@ -52,6 +56,8 @@ export function resolveConfig(
     drain: { delayMs: drain.delay, deadlineMs: drain.deadline },
     upstreams: written.upstreams.map(([name, upstream]) => resolveUpstream(name, upstream, context.baseDir)),
     routes: written.routes.map((route, i) => resolveRoute(route, levelsOf(written, route, i))),
+    neighbours: resolveNeighbours(written.neighbours),
+    preflight: written.preflight,
     hash: context.hash,
     warnings: context.warnings,
   }
@@ -141,6 +147,22 @@ function resolveUpstream(name: string, upstream: WrittenUpstream, baseDir: strin
   }
 }
 
+function resolveNeighbours({ front, upstreams, kubernetes }: WrittenNeighbours): NeighboursConfig {
+  return {
+    front: {
+      responseTimeoutMs: front.response_timeout ?? null,
+      keepaliveIdleMs: front.keepalive_idle ?? null,
+    },
+    upstreams: upstreams.map(([name, upstream]) => ({
+      name,
+      keepaliveIdleMs: upstream.keepalive_idle ?? null,
+      requestTimeoutMs: upstream.request_timeout ?? null,
+      acceptBacklog: upstream.accept_backlog ?? null,
+    })),
+    kubernetes: { terminationGracePeriodMs: kubernetes.termination_grace_period ?? null },
+  }
+}
+
 function resolveRoute(route: WrittenRoute, levels: readonly Level[]): RouteConfig {
   const match = route.match
   const rewrite = route.rewrite
@@ -170,8 +192,23 @@ function resolveRoute(route: WrittenRoute, levels: readonly Level[]): RouteConfi
       bodyBytes: inherit(limits.fields.body, levels, level => level.limits.body),
       inFlight: inherit(limits.fields.in_flight, levels, level => level.limits.in_flight),
     },
+    slo: resolveSlo(route.slo),
     requestHeaders: resolveHeaders(route.request_headers),
     responseHeaders: resolveHeaders(route.response_headers),
+  }
+}
+
+function resolveSlo({ availability, latency }: WrittenSlo): SloConfig {
+  const { p50, p90, p95, p99 } = latency
+  const written = [
+    { percent: 50, ms: p50 },
+    { percent: 90, ms: p90 },
+    { percent: 95, ms: p95 },
+    { percent: 99, ms: p99 },
+  ]
+  return {
+    availability: availability ?? null,
+    latency: written.flatMap(({ percent, ms }) => (ms === undefined ? [] : [{ percent, ms }])),
   }
 }
 

@@ -35,6 +35,18 @@ export function checkRoutes(written: Written, root: SourceNode, report: Report):
   }
 }
 
+/** `neighbours.upstreams` is about upstreams of this file. */
+export function checkNeighbours(root: SourceNode, report: Report): void {
+  const [upstreams, neighbours] = [child(root, 'upstreams'), child(root, 'neighbours')]
+  const said = neighbours === undefined ? undefined : child(neighbours, 'upstreams')
+  if (upstreams?.form !== 'map' || said?.form !== 'map') return
+  const names = upstreams.entries.map(entry => entry.key)
+  for (const { key, keyPlace } of said.entries) {
+    if (names.includes(key)) continue
+    report(keyPlace, `no such upstream${didYouMean(key, names)} (got ${quote(key)}, allowed ${names.join(', ')})`)
+  }
+}
+
 function checkNames(routes: readonly Numbered[], root: SourceNode, report: Report): void {
   const first = new Map<string, number>()
   for (const { route, index } of routes) {

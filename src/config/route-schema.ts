@@ -13,7 +13,7 @@ import {
   serverName,
 } from './http-values.ts'
 import { dictionary, list, orNull, section, type Values } from './kind.ts'
-import { boolean, duration, durationOrOff, integer, oneOf, size, text } from './scalars.ts'
+import { boolean, duration, durationOrOff, integer, oneOf, percent, size, text } from './scalars.ts'
 import { timeoutDoc } from './timeouts.ts'
 
 const GIB = 1024 ** 3
@@ -130,6 +130,22 @@ const headerRules = section({
   remove: optional(list(headerName, 0), '[]', 'Headers to take out.'),
 })
 
+const slo = section({
+  availability: written(
+    percent({ above: 0, below: 100 }),
+    'Percent of the requests that neither fail by the upstream or the gateway nor are answered 5xx, over 30 days.',
+  ),
+  latency: part(
+    section({
+      p50: written(duration, 'Half of the requests that complete take at most this.'),
+      p90: written(duration, '90 % of them.'),
+      p95: written(duration, '95 % of them.'),
+      p99: written(duration, '99 % of them.'),
+    }),
+    'How long requests that complete may take, each over 30 days.',
+  ),
+})
+
 export const route = section(
   {
     name: required(name, 'The `route` label of metrics and log. Each route has its own.'),
@@ -171,6 +187,7 @@ export const route = section(
       'false',
       `For responses without a natural end: there is no \`request\` deadline, \`body_idle\` governs, and its default becomes ${STREAMING_BODY_IDLE}.`,
     ),
+    slo: part(slo, 'What you promise of this route. Changes nothing here: `hopgate rules` makes alerts of it.'),
     request_headers: part(headerRules, 'On the way to the upstream.'),
     response_headers: part(headerRules, 'On the way to the client.'),
     ...routeValues,
@@ -183,4 +200,5 @@ export type WrittenUpstream = Values<typeof upstream.fields>
 export type WrittenRoute = Values<typeof route.fields>
 export type WrittenTimeouts = Values<typeof routeTimeouts.fields>
 export type WrittenLimits = Values<typeof limits.fields>
+export type WrittenSlo = Values<typeof slo.fields>
 export type WrittenHeaders = Values<typeof headerRules.fields>

@@ -68,6 +68,18 @@ export function integer(range: { readonly min: number; readonly max: number }): 
   })
 }
 
+/** Percent, with decimals. */
+export function percent(range: { readonly above: number; readonly below: number }): Kind<number> {
+  const allowed = `above ${range.above} and below ${range.below}, as 99.9`
+  const json = { type: 'number', exclusiveMinimum: range.above, exclusiveMaximum: range.below }
+  return scalar({ type: 'percent', allowed, json }, node => {
+    const value = coreValue(node)
+    if (typeof value !== 'number' || !Number.isFinite(value)) return { wrong: 'not a number' }
+    if (value <= range.above) return { wrong: 'too small' }
+    return value >= range.below ? { wrong: 'too large' } : { value }
+  })
+}
+
 export const boolean: Kind<boolean> = scalar(
   { type: 'boolean', allowed: 'true or false', json: { type: 'boolean' } },
   node => {
@@ -80,6 +92,15 @@ export function oneOf<const W extends string>(...words: readonly W[]): Kind<W> {
   return scalar({ type: 'word', allowed: words.join(' | '), json: { enum: words } }, node => {
     const value = words.find(word => word === node.value)
     return value === undefined ? { wrong: `not one of the words${didYouMean(node.text, words)}` } : { value }
+  })
+}
+
+/** As `oneOf`, with the word `off`, which YAML 1.1 reads as `false`. */
+export function offOr<const W extends string>(...words: readonly W[]): Kind<W | 'off'> {
+  const all = ['off', ...words] as const
+  return scalar({ type: 'word', allowed: all.join(' | '), json: { enum: [...all, false] } }, node => {
+    const value = isOff(node) ? 'off' : words.find(word => word === node.value)
+    return value === undefined ? { wrong: `not one of the words${didYouMean(node.text, all)}` } : { value }
   })
 }
 

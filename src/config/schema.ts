@@ -2,8 +2,9 @@
 import { inherited, optional, part, requiredPart } from './field.ts'
 import { name, network } from './http-values.ts'
 import { dictionary, list, orOff, section, type Values } from './kind.ts'
+import { neighbours } from './neighbour-schema.ts'
 import { anyText, LATER_PER_ROUTE, route, routeValues, upstream } from './route-schema.ts'
-import { address, boolean, duration, durationOrOff, integer, oneOf, rate, size } from './scalars.ts'
+import { address, boolean, duration, durationOrOff, integer, offOr, oneOf, rate, size } from './scalars.ts'
 import { timeoutDoc } from './timeouts.ts'
 
 const KIB = 1024
@@ -23,7 +24,7 @@ const listen = section(
     backlog: optional(
       integer({ min: 1, max: 65535 }),
       '4096',
-      'Connections that wait to be accepted. The kernel lowers it to `net.core.somaxconn`, which is a warning at the start.',
+      'Connections that wait to be accepted. The kernel lowers it to `net.core.somaxconn`, which `preflight` tells at the start.',
     ),
     max_connections: optional(
       integer({ min: 1, max: 1_000_000 }),
@@ -112,8 +113,17 @@ export const schema = section(
       'The backends, by name. The shared values written here apply to every route to this upstream.',
     ),
     routes: requiredPart(list(route, 1), 'Which requests go where.'),
+    neighbours: part(
+      neighbours,
+      'What those around the gateway do, as far as you know it. Changes nothing here: [`hopgate lint`](LINT.md) compares it with the rest.',
+    ),
+    preflight: optional(
+      offOr('warn', 'strict'),
+      'warn',
+      'Whether this machine gives what is configured, looked at once at the start, without DNS and dials: `warn` logs what [`hopgate doctor`](DOCTOR.md) finds; `strict` does not start where there is an error (exit code 78); `off` does not look.',
+    ),
   },
-  [...LATER_PER_ROUTE, 'workers', 'neighbours'],
+  [...LATER_PER_ROUTE, 'workers'],
 )
 
 export type Written = Values<typeof schema.fields>

@@ -52,7 +52,8 @@ function checkLevels(levels: readonly Level[], root: SourceNode, whose: string, 
   }
 }
 
-function keysOf(origin: string): readonly (string | number)[] {
+/** Where the values of an origin are written. */
+export function keysOf(origin: string): readonly (string | number)[] {
   const route = /^routes\[(\d+)\]$/.exec(origin)
   if (route !== null) return ['routes', Number(route[1])]
   return origin.startsWith('upstreams.') ? ['upstreams', origin.slice('upstreams.'.length)] : [origin]

@@ -68,6 +68,11 @@ function errorField(error: Error): string {
   return `,"error":{"code":${quoted(String(code))},"message":${quoted(String(told.message))}}`
 }
 
+/** Which timeout it was, and when the client left: with `on_client_abort: finish` that is not the end. */
+function failureFields({ timeout, clientAbortAge }: ExchangeRecord): string {
+  return (timeout === undefined ? '' : `,"timeout":"${timeout}"`) + duration('t_client_abort', clientAbortAge)
+}
+
 /**
  * The line of an exchange, with its newline.
  * @param timeMs wall clock, ms since the epoch: when the exchange ended
@@ -89,6 +94,7 @@ export function accessLine(record: ExchangeRecord, timeMs: number): string {
     duration('t_response_headers', times.responseHeaders) +
     duration('t_response_body', times.responseBody) +
     duration('t_total', times.total) +
+    (record.outcome === 'completed' ? '' : failureFields(record)) +
     (error === undefined ? '' : errorField(error)) +
     '}\n'
   )

@@ -21,6 +21,8 @@ export interface MetricsDeps {
   readonly oldestInflightSeconds: (routeName: string) => number
   readonly queueDepth: (upstreamName: string) => number
   readonly poolConnections: (upstreamName: string, endpointUrl: string) => PoolConnections
+  /** Connections that an upstream closed while they were idle. */
+  readonly idleCloses: (upstreamName: string) => number
   readonly clientConnections: () => number
   readonly log: LogCounts
   readonly ledger: Ledger
@@ -64,6 +66,14 @@ export function registerLiveMetrics(
       for (const labels of states) emit(labels, connections[labels.state])
     }
   })
+  registerCounter(
+    registry,
+    'hopgate_upstream_idle_closes_total',
+    'Idle connections that the upstream closed, before our keep-alive did.',
+    emit => {
+      for (const labels of upstreams) emit(labels, deps.idleCloses(labels.upstream))
+    },
+  )
   registerGauge(registry, 'hopgate_client_connections', 'Open connections from clients.', emit => {
     emit({}, deps.clientConnections())
   })

@@ -73,6 +73,11 @@ export class Connection {
     return this.#closed
   }
 
+  /** The endpoint has sent FIN or RST. What undici's idle timer closes breaks with another code. */
+  get endedByPeer(): boolean {
+    return this.peerEnded || (this.broke as NodeJS.ErrnoException | undefined)?.code === 'ECONNRESET'
+  }
+
   /** The socket HTTP is spoken on; undefined while dialling. */
   get socket(): Socket | undefined {
     return this.#socket

@@ -19,6 +19,8 @@ export class Endpoint {
   readonly httpOrigin: string
   /** Connections that an exchange uses now. */
   borrowed = 0
+  /** Connections that the endpoint closed while they were idle: before our keep-alive had passed, or we would have. */
+  idleCloses = 0
   /** Every connection that is dialling, in use or idle. */
   readonly #open = new Set<Connection>()
   /** The idle ones, most recently used last: the warmest is reused first, the others age out. */
@@ -79,7 +81,10 @@ export class Endpoint {
 
   connectionClosed(connection: Connection): void {
     const at = this.#idle.indexOf(connection)
-    if (at !== -1) this.#idle.splice(at, 1)
+    if (at !== -1) {
+      this.#idle.splice(at, 1)
+      if (connection.endedByPeer) this.idleCloses++
+    }
     if (this.#open.delete(connection)) this.#events.slotFree(this)
   }
 

@@ -71,6 +71,8 @@ async function freePort(): Promise<number> {
 export interface RunSpec {
   readonly upstream: string
   readonly route?: string
+  /** In `listen`, behind the address: `, backlog: 16`. */
+  readonly listen?: string
   /** At the top level. */
   readonly rest?: string
   readonly drain?: string
@@ -100,7 +102,7 @@ export async function startProcess(t: TestContext, spec: RunSpec, log?: LogFault
   const config = writeConfig(
     t,
     [
-      `listen: { address: "127.0.0.1:${port}" }`,
+      `listen: { address: "127.0.0.1:${port}" ${spec.listen ?? ''} }`,
       `admin: { address: "127.0.0.1:${adminPort}" }`,
       `drain: ${spec.drain ?? '{ delay: 10ms, deadline: 2s }'}`,
       `upstreams: { up: { endpoints: ["${spec.upstream}"] } }`,

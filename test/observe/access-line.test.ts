@@ -40,6 +40,13 @@ test('a failure: its stage, its party, its level, and the original error', () =>
   assert.match(line, /"level":"warn"/)
 })
 
+test('the timeout that ended it, and the age at which the client left', () => {
+  const timedOut = accessLine(record({ outcome: 'connect_timeout', stage: 'dns', timeout: 'connect' }), TIME)
+  assert.match(timedOut, /"t_total":2,"timeout":"connect"\}\n$/)
+  const left = accessLine(record({ outcome: 'client_abort', status: 499, clientAbortAge: 1003.25 }), TIME)
+  assert.match(left, /"t_total":2,"t_client_abort":1003\.25\}\n$/)
+})
+
 test('an error without a code goes by its name; of one that stands for several, the first speaks', () => {
   const told = (error: Error) => JSON.parse(accessLine(record({ outcome: 'internal_error', error }), TIME)).error
   assert.deepEqual(told(new TypeError('x')), { code: 'TypeError', message: 'x' })

@@ -68,6 +68,7 @@ const ordersRoute: Config['routes'][number] = {
   timeouts,
   onClientAbort: sourced('cancel'),
   limits: { bodyBytes: sourced(10 * 2 ** 20), inFlight: sourced(1024) },
+  slo: { availability: null, latency: [] },
   requestHeaders: { set: [], remove: [] },
   responseHeaders: { set: [], remove: [] },
 }
@@ -101,6 +102,12 @@ export const config: Config = {
       timeouts: { ...timeouts, request: sourced(Number.POSITIVE_INFINITY) },
     },
   ],
+  neighbours: {
+    front: { responseTimeoutMs: null, keepaliveIdleMs: null },
+    upstreams: [],
+    kubernetes: { terminationGracePeriodMs: null },
+  },
+  preflight: 'off',
   hash: '0123456789ab',
   warnings: [],
 }
@@ -112,6 +119,7 @@ export function deps(changes: Partial<MetricsDeps> = {}): MetricsDeps {
     oldestInflightSeconds: () => 0,
     queueDepth: () => 0,
     poolConnections: () => ({ connecting: 0, active: 0, idle: 0 }),
+    idleCloses: () => 0,
     clientConnections: () => 0,
     log: { written: { access: 0, event: 0 }, dropped: { access: 0, event: 0 }, up: true, bufferedBytes: 0 },
     ledger: new Ledger(),

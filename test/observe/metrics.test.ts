@@ -25,6 +25,7 @@ const CONTRACT: readonly [name: string, type: string, labels: string][] = [
   ['hopgate_queue_depth', 'gauge', 'upstream'],
   ['hopgate_pool_connections', 'gauge', 'upstream endpoint state'],
   ['hopgate_connection_reuse_total', 'counter', 'upstream reused'],
+  ['hopgate_upstream_idle_closes_total', 'counter', 'upstream'],
   ['hopgate_client_connections', 'gauge', ''],
   ['hopgate_client_connections_total', 'counter', 'result'],
   ['hopgate_bytes_total', 'counter', 'route direction'],
