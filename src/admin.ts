@@ -6,6 +6,7 @@ import { effectiveTimeouts } from './config/effective.ts'
 import type { BoundRoute } from './exchange/route.ts'
 import type { Metrics } from './observe/metrics.ts'
 import type { Upstream } from './upstream/upstream.ts'
+import type { Watch } from './watch/watch.ts'
 
 export interface AdminServer {
   readonly address: AddressInfo
@@ -18,13 +19,15 @@ export interface AdminDeps {
   readonly upstreams: readonly Upstream[]
   /** Listening, and not about to stop. */
   readonly ready: () => boolean
+  readonly watch: Watch
 }
 
 export async function startAdmin(config: Config, deps: AdminDeps): Promise<AdminServer> {
-  const { metrics, routes, upstreams, ready } = deps
+  const { metrics, routes, upstreams, ready, watch } = deps
   const app = Fastify({ forceCloseConnections: true, return503OnClosing: false })
 
   app.get('/metrics', async (_request, reply) => {
+    await watch.refresh()
     reply.header('content-type', metrics.contentType)
     return metrics.text()
   })

@@ -14,6 +14,7 @@ import { createLogger, type GatewayLog, type LineSink } from './observe/logger.t
 import { createMetrics, type Metrics } from './observe/metrics.ts'
 import { type GatewayServer, startServer } from './server/server.ts'
 import { Upstream } from './upstream/upstream.ts'
+import { Watch } from './watch/watch.ts'
 
 export interface Gateway {
   readonly address: AddressInfo
@@ -48,7 +49,7 @@ export async function startGateway({ config, sink, version }: GatewayParts): Pro
   const inflight = (): number => routes.reduce((sum, route) => sum + route.inflight.size, 0)
   const exchanges = (): Exchange[] => routes.flatMap(route => [...route.inflight])
   ledger.requests.live = inflight
-  ledger.timers.live = () => exchanges().filter(exchange => exchange.ticking).length
+  ledger.timers.live = () => exchanges().filter(exchange => exchange.inside.timeouts.ticking).length
   ledger.slots.live = () => sum([...upstreams.values()].flatMap(({ endpoints }) => endpoints.map(e => e.borrowedNow)))
 
   const byName = new Map<string, BoundRoute>()
@@ -71,6 +72,15 @@ export async function startGateway({ config, sink, version }: GatewayParts): Pro
       }
     },
     clientConnections: () => server?.connections() ?? 0,
+    kernel: () => watch.kernel,
+  })
+
+  const watch = new Watch({
+    config,
+    routes,
+    upstreams: [...upstreams.values()],
+    log,
+    listener: () => server?.address,
   })
 
   const table = new SocketTable()
@@ -102,12 +112,14 @@ export async function startGateway({ config, sink, version }: GatewayParts): Pro
     routes,
     upstreams: [...upstreams.values()],
     ready: () => server !== undefined && !shared.closing,
+    watch,
   })
   server = await startServer(config.listen, { routes, shared, metrics }).catch(async error => {
     await admin.close()
     throw error
   })
   const listening = server
+  watch.start()
 
   let hurry: () => void = () => {}
   const cutSignal = new Promise<void>(resolve => {
@@ -146,6 +158,7 @@ export async function startGateway({ config, sink, version }: GatewayParts): Pro
       for (const exchange of exchanges()) exchange.drainKill()
     },
     close: async () => {
+      watch.stop()
       await listening.close()
       await admin.close()
       for (const upstream of upstreams.values()) upstream.close()

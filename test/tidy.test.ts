@@ -13,7 +13,7 @@ const FLOORS: readonly (readonly string[])[] = [
   ['commands'],
   ['gateway.ts'],
   ['server', 'admin.ts'],
-  ['prove', 'demo'],
+  ['prove', 'demo', 'watch'],
   ['exchange'],
   ['upstream'],
   ['observe'],

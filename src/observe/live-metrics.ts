@@ -2,6 +2,7 @@
 import type { Registry } from 'prom-client'
 import type { Config } from '../config/config.ts'
 import { registerCounter, registerGauge } from './families.ts'
+import { type KernelCounts, registerKernelMetrics } from './kernel-metrics.ts'
 import { LEDGERS, type Ledger } from './ledger.ts'
 import type { LogCounts } from './log-sink.ts'
 
@@ -24,6 +25,8 @@ export interface MetricsDeps {
   readonly clientConnections: () => number
   readonly log: LogCounts
   readonly ledger: Ledger
+  /** What the kernel knows; absent where nobody asks it. */
+  readonly kernel?: () => KernelCounts
 }
 
 const POOL_STATES = ['connecting', 'active', 'idle'] as const
@@ -79,5 +82,6 @@ export function registerLiveMetrics(
     emit({}, deps.log.up ? 1 : 0)
   })
   const info = { version: deps.version, config_hash: config.hash }
+  if (deps.kernel !== undefined) registerKernelMetrics(registry, deps.kernel)
   registerGauge(registry, 'hopgate_config_info', 'Always 1; what runs here.', emit => emit(info, 1))
 }

@@ -71,6 +71,10 @@ async function freePort(): Promise<number> {
 export interface RunSpec {
   readonly upstream: string
   readonly route?: string
+  /** Of the upstream, behind its endpoints. */
+  readonly pool?: string
+  /** Under `listen:`, behind the address. */
+  readonly listen?: string
   /** At the top level. */
   readonly rest?: string
   readonly drain?: string
@@ -86,6 +90,8 @@ export interface GatewayProcess {
   /** With a log fault: the reading end of its standard output. */
   readonly reader: LogReader | undefined
   metric(name: string, labels?: Readonly<Record<string, string>>): Promise<number>
+  /** Exchanges under way, from `/-/inflight`: asking does not look at the kernel, as a scrape does. */
+  inflight(): Promise<number>
   /** The status of `/readyz`; 0: the admin listener is gone. */
   ready(): Promise<number>
   /** Asks again and again until the answer is the wanted one. */
@@ -100,10 +106,10 @@ export async function startProcess(t: TestContext, spec: RunSpec, log?: LogFault
   const config = writeConfig(
     t,
     [
-      `listen: { address: "127.0.0.1:${port}" }`,
+      `listen: { address: "127.0.0.1:${port}" ${spec.listen ?? ''} }`,
       `admin: { address: "127.0.0.1:${adminPort}" }`,
       `drain: ${spec.drain ?? '{ delay: 10ms, deadline: 2s }'}`,
-      `upstreams: { up: { endpoints: ["${spec.upstream}"] } }`,
+      `upstreams: { up: { endpoints: ["${spec.upstream}"] ${spec.pool ?? ''} } }`,
       `routes: [{ name: r, match: { path_prefix: / }, upstream: up ${spec.route ?? ''} }]`,
       spec.rest ?? '',
     ].join('\n'),
@@ -145,6 +151,8 @@ export async function startProcess(t: TestContext, spec: RunSpec, log?: LogFault
     until,
     metric: async (name, labels = {}) =>
       sumOf(await (await fetch(`http://127.0.0.1:${adminPort}/metrics`)).text(), name, labels),
+    inflight: async () =>
+      ((await (await fetch(`http://127.0.0.1:${adminPort}/-/inflight`)).json()) as unknown[]).length,
     signal: name => {
       child.kill(name)
     },

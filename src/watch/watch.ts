@@ -1,0 +1,97 @@
+/** Everything that watches over a running gateway, built and ended together. */
+import type { AddressInfo } from 'node:net'
+import type { Config } from '../config/config.ts'
+import type { Exchange } from '../exchange/exchange.ts'
+import type { BoundRoute } from '../exchange/route.ts'
+import { nameOf } from '../exchange/socket-table.ts'
+import type { KernelCounts } from '../observe/kernel-metrics.ts'
+import type { GatewayLog } from '../observe/logger.ts'
+import type { Upstream } from '../upstream/upstream.ts'
+import { type CloseWaitReport, CloseWaitWatch } from './close-wait.ts'
+import { KernelView } from './kernel-view.ts'
+
+export interface WatchParts {
+  readonly config: Config
+  readonly routes: readonly BoundRoute[]
+  readonly upstreams: readonly Upstream[]
+  readonly log: GatewayLog
+  /** Where clients connect; undefined while nobody listens. */
+  readonly listener: () => AddressInfo | undefined
+}
+
+/** Exchanges named in one log line, at most. */
+const MOST_NAMED = 10
+
+export class Watch {
+  readonly #kernel: KernelView
+  readonly #parts: WatchParts
+
+  constructor(parts: WatchParts) {
+    const { config, upstreams, listener } = parts
+    this.#parts = parts
+    const closeWait = new CloseWaitWatch(longestDeadlineMs(config), found => this.#closeWaitStays(found))
+    this.#kernel = new KernelView({
+      listener,
+      backlog: config.listen.backlog,
+      upstreams: upstreams.map(upstream => ({
+        name: upstream.config.name,
+        endpoints: upstream.config.endpoints,
+        remotes: () => upstream.remotes(),
+      })),
+      closeWait: (found, at) => closeWait.look(found, at),
+    })
+  }
+
+  get kernel(): KernelCounts {
+    return this.#kernel
+  }
+
+  start(): void {
+    this.#kernel.start()
+    if (!this.#kernel.available) {
+      this.#parts.log.events.info('no /proc here: the metrics of the kernel (sockets, accept queue) are absent')
+    }
+  }
+
+  /** To be awaited before the metrics are shown. Never rejects. */
+  refresh(): Promise<void> {
+    return this.#kernel.refresh()
+  }
+
+  stop(): void {
+    this.#kernel.stop()
+  }
+
+  #closeWaitStays({ side, sockets, forMs, names }: CloseWaitReport): void {
+    const held = new Set(names)
+    const at = performance.now()
+    const exchanges = this.#parts.routes
+      .flatMap(({ inflight }) => [...inflight])
+      .filter(({ socket, upstreamSocket }) => [socket, upstreamSocket].some(one => one && held.has(nameOf(one))))
+      .slice(0, MOST_NAMED)
+      .map(exchange => described(exchange, at))
+    this.#parts.log.events.warn(
+      { side, sockets, for_ms: Math.round(forMs), exchanges },
+      'sockets stay in CLOSE_WAIT for longer than any deadline: their peers have left, and they were not closed',
+    )
+  }
+}
+
+/** An exchange as log lines and pages name it. */
+export function described(exchange: Exchange, at: number) {
+  return {
+    request_id: exchange.requestId,
+    route: exchange.route.name,
+    stage: exchange.stageNow,
+    age_ms: Math.round(exchange.ageMs(at)),
+    endpoint: exchange.endpointUrl,
+  }
+}
+
+/** Of those that are not `off`, ms. */
+function longestDeadlineMs({ listen, routes }: Config): number {
+  const all = [listen.timeouts, ...routes.map(({ timeouts }) => timeouts)].flatMap(group =>
+    Object.values(group).map(({ value }) => value),
+  )
+  return Math.max(...all.filter(Number.isFinite))
+}
