@@ -31,7 +31,10 @@ export async function startAdmin(config: Config, deps: AdminDeps): Promise<Admin
     reply.header('content-type', metrics.contentType)
     return metrics.text()
   })
-  app.get('/healthz', async () => ({ status: 'ok' }))
+  app.get('/healthz', async (_request, reply) => {
+    const reasons = watch.ailments()
+    return reasons.length === 0 ? { status: 'ok' } : reply.code(503).send({ status: 'failing', reasons })
+  })
   app.get('/readyz', async (_request, reply) => {
     if (ready()) return { status: 'ready' }
     return reply.code(503).send({ status: 'draining' })

@@ -52,6 +52,14 @@ export async function startGateway({ config, sink, version }: GatewayParts): Pro
   ledger.timers.live = () => exchanges().filter(exchange => exchange.inside.timeouts.ticking).length
   ledger.slots.live = () => sum([...upstreams.values()].flatMap(({ endpoints }) => endpoints.map(e => e.borrowedNow)))
 
+  const watch = new Watch({
+    config,
+    routes,
+    upstreams: [...upstreams.values()],
+    log,
+    listener: () => server?.address,
+  })
+
   const byName = new Map<string, BoundRoute>()
   const metrics: Metrics = createMetrics(config, {
     version,
@@ -73,14 +81,7 @@ export async function startGateway({ config, sink, version }: GatewayParts): Pro
     },
     clientConnections: () => server?.connections() ?? 0,
     kernel: () => watch.kernel,
-  })
-
-  const watch = new Watch({
-    config,
-    routes,
-    upstreams: [...upstreams.values()],
-    log,
-    listener: () => server?.address,
+    watch,
   })
 
   const table = new SocketTable()

@@ -6,9 +6,12 @@ import type { BoundRoute } from '../exchange/route.ts'
 import { nameOf } from '../exchange/socket-table.ts'
 import type { KernelCounts } from '../observe/kernel-metrics.ts'
 import type { GatewayLog } from '../observe/logger.ts'
+import type { WatchCounts } from '../observe/watch-metrics.ts'
+import type { Stage } from '../outcome.ts'
 import type { Upstream } from '../upstream/upstream.ts'
 import { type CloseWaitReport, CloseWaitWatch } from './close-wait.ts'
 import { KernelView } from './kernel-view.ts'
+import { Overdue } from './overdue.ts'
 
 export interface WatchParts {
   readonly config: Config
@@ -22,13 +25,15 @@ export interface WatchParts {
 /** Exchanges named in one log line, at most. */
 const MOST_NAMED = 10
 
-export class Watch {
+export class Watch implements WatchCounts {
   readonly #kernel: KernelView
+  readonly #overdue: Overdue
   readonly #parts: WatchParts
 
   constructor(parts: WatchParts) {
     const { config, upstreams, listener } = parts
     this.#parts = parts
+    this.#overdue = new Overdue(parts.routes, (exchange, byMs) => this.#outlived(exchange, byMs))
     const closeWait = new CloseWaitWatch(longestDeadlineMs(config), found => this.#closeWaitStays(found))
     this.#kernel = new KernelView({
       listener,
@@ -46,7 +51,18 @@ export class Watch {
     return this.#kernel
   }
 
+  overdue(route: string, stage: Stage): number {
+    return this.#overdue.count(route, stage)
+  }
+
+  /** What `/healthz` says: why the gateway is not well; empty: it is. */
+  ailments(): string[] {
+    const { now } = this.#overdue
+    return now === 0 ? [] : [`${now} ${now === 1 ? 'exchange has' : 'exchanges have'} outlived a deadline: /-/stuck`]
+  }
+
   start(): void {
+    this.#overdue.start()
     this.#kernel.start()
     if (!this.#kernel.available) {
       this.#parts.log.events.info('no /proc here: the metrics of the kernel (sockets, accept queue) are absent')
@@ -59,7 +75,30 @@ export class Watch {
   }
 
   stop(): void {
+    this.#overdue.stop()
     this.#kernel.stop()
+  }
+
+  #outlived(exchange: Exchange, byMs: number): void {
+    const at = performance.now()
+    const { timeouts, timeline } = exchange.inside
+    const { queue, connect, requestWrite, responseHeaders, responseBody } = timeline.times(at)
+    const reached = Object.entries({
+      t_queue: queue,
+      t_connect: connect,
+      t_request_write: requestWrite,
+      t_response_headers: responseHeaders,
+      t_response_body: responseBody,
+    }).filter(([, ms]) => ms >= 0)
+    this.#parts.log.events.error(
+      {
+        ...described(exchange, at),
+        overdue_ms: Math.round(byMs),
+        timeout: timeouts.nearest(at)?.timeout,
+        ...Object.fromEntries(reached.map(([name, ms]) => [name, Math.round(ms)])),
+      },
+      'an exchange has outlived its deadline: its timer was lost',
+    )
   }
 
   #closeWaitStays({ side, sockets, forMs, names }: CloseWaitReport): void {
