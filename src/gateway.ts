@@ -108,6 +108,8 @@ export async function startGateway({ config, sink, version }: GatewayParts): Pro
     byName.set(route.name, bound)
   }
 
+  // 17 000 a day, all alike: written where lines of that kind are asked for.
+  const probeLogged = config.log.level === 'debug' || config.log.level === 'trace'
   const admin: AdminServer = await startAdmin(config, {
     metrics,
     routes,
@@ -115,10 +117,12 @@ export async function startGateway({ config, sink, version }: GatewayParts): Pro
     ready: () => server !== undefined && !shared.closing,
     watch,
   })
-  server = await startServer(config.listen, { routes, shared, metrics }).catch(async error => {
-    await admin.close()
-    throw error
-  })
+  server = await startServer(config.listen, { routes, shared, metrics, probe: watch.probe, probeLogged }).catch(
+    async error => {
+      await admin.close()
+      throw error
+    },
+  )
   const listening = server
   watch.start()
 
@@ -141,6 +145,7 @@ export async function startGateway({ config, sink, version }: GatewayParts): Pro
     log,
     drain: async () => {
       shared.closing = true
+      watch.leaving()
       await within(config.drain.delayMs, never)
       shared.draining = true
       listening.stopAccepting()
@@ -154,6 +159,7 @@ export async function startGateway({ config, sink, version }: GatewayParts): Pro
     },
     cut: () => {
       shared.closing = true
+      watch.leaving()
       shared.draining = true
       hurry()
       for (const exchange of exchanges()) exchange.drainKill()

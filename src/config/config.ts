@@ -17,6 +17,8 @@ export interface Config {
   readonly admin: AddressConfig
   readonly log: LogConfig
   readonly drain: { readonly delayMs: number; readonly deadlineMs: number }
+  /** null: off. */
+  readonly selfprobe: SelfProbeConfig | null
   readonly upstreams: readonly UpstreamConfig[]
   readonly routes: readonly RouteConfig[]
   /** SHA-256 of the configuration text before `${ENV}` expansion, first 12 hex digits. */
@@ -65,6 +67,13 @@ export interface LogConfig {
   readonly destination: string
   readonly access: boolean
   readonly bufferBytes: number
+}
+
+export interface SelfProbeConfig {
+  readonly intervalMs: number
+  readonly timeoutMs: number
+  /** Failures in a row after which the gateway is called ill. */
+  readonly failAfter: number
 }
 
 export interface EndpointConfig {

@@ -39,7 +39,7 @@ export function resolveConfig(
   written: Written,
   context: { readonly baseDir: string; readonly hash: string; readonly warnings: readonly ConfigIssue[] },
 ): Config {
-  const { admin, log, drain } = written
+  const { admin, log, drain, selfprobe } = written
   return {
     listen: resolveListen(written.listen),
     admin: admin.address,
@@ -50,6 +50,10 @@ export function resolveConfig(
       bufferBytes: log.buffer,
     },
     drain: { delayMs: drain.delay, deadlineMs: drain.deadline },
+    selfprobe:
+      selfprobe === null
+        ? null
+        : { intervalMs: selfprobe.interval, timeoutMs: selfprobe.timeout, failAfter: selfprobe.fail_after },
     upstreams: written.upstreams.map(([name, upstream]) => resolveUpstream(name, upstream, context.baseDir)),
     routes: written.routes.map((route, i) => resolveRoute(route, levelsOf(written, route, i))),
     hash: context.hash,

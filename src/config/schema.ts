@@ -103,6 +103,20 @@ export const schema = section(
       }),
       'The end of the process.',
     ),
+    selfprobe: part(
+      orOff(
+        section({
+          interval: optional(duration, '5s', 'From the beginning of one probe to that of the next.'),
+          timeout: optional(duration, '1s', 'A probe that has no answer by then has failed.'),
+          fail_after: optional(
+            integer({ min: 1, max: 100 }),
+            '3',
+            'So many failures in a row turn `/healthz` to 503, until a probe succeeds.',
+          ),
+        }),
+      ),
+      'The gateway calls itself, through the listener that clients connect to. It is the route `_selfprobe` in the metrics; its access lines are written at `log.level: debug`.',
+    ),
     defaults: part(
       section(routeValues, LATER_PER_ROUTE),
       'For every route, unless its upstream or the route itself says otherwise.',

@@ -16,6 +16,9 @@ interface RequestCell extends CountCell {
 /** The route of exchanges that belong to none: no route matched, or the request could not be read. */
 export const NO_ROUTE = '_none'
 
+/** The route at which the gateway's own probe ends. */
+export const SELFPROBE_ROUTE = '_selfprobe'
+
 const METHOD_INDEX: ReadonlyMap<string, number> = new Map(METHODS.map((method, index) => [method, index + 1]))
 const OUTCOME_INDEX: ReadonlyMap<string, number> = new Map(Object.keys(OUTCOMES).map((word, index) => [word, index]))
 const STAGE_INDEX: ReadonlyMap<Stage | undefined, number> = new Map(STAGES.map((word, index) => [word, index + 1]))

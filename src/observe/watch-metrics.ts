@@ -1,12 +1,24 @@
 /** What those who watch over the gateway have found; read at a scrape. */
 import type { Registry } from 'prom-client'
 import { STAGES, type Stage } from '../outcome.ts'
-import { registerCounter } from './families.ts'
+import type { HistogramCell } from './cells.ts'
+import { registerCounter, registerGauge, registerHistogram } from './families.ts'
 
 export interface WatchCounts {
   /** Exchanges that outlived their deadline by more than a second. */
   overdue(route: string, stage: Stage): number
+  /** undefined: it is off. */
+  readonly probe: ProbeCounts | undefined
 }
+
+export interface ProbeCounts {
+  readonly results: Readonly<Record<ProbeResult, number>>
+  readonly up: boolean
+  readonly seconds: HistogramCell
+}
+
+const PROBE_RESULTS = ['ok', 'failed', 'refused_limit'] as const
+type ProbeResult = (typeof PROBE_RESULTS)[number]
 
 /** Where an exchange can be when it is in flight. */
 const UNDER_WAY = STAGES.filter(stage => stage !== 'request_headers' && stage !== 'route')
@@ -15,5 +27,20 @@ export function registerWatchMetrics(registry: Registry, watch: WatchCounts, rou
   const places = routes.flatMap(route => UNDER_WAY.map(stage => ({ route, stage })))
   registerCounter(registry, 'hopgate_overdue_requests_total', 'Must stay 0: outlived a deadline by 1 s.', emit => {
     for (const labels of places) emit(labels, watch.overdue(labels.route, labels.stage))
+  })
+  registerCounter(
+    registry,
+    'hopgate_selfprobes_total',
+    'Calls of the gateway to itself, by what became of them.',
+    emit => {
+      if (watch.probe === undefined) return
+      for (const result of PROBE_RESULTS) emit({ result }, watch.probe.results[result])
+    },
+  )
+  registerGauge(registry, 'hopgate_selfprobe_up', '0: the last probes failed, and /healthz says so.', emit => {
+    if (watch.probe !== undefined) emit({}, watch.probe.up ? 1 : 0)
+  })
+  registerHistogram(registry, 'hopgate_selfprobe_duration_seconds', 'From the connect to the answer.', emit => {
+    if (watch.probe !== undefined) emit(watch.probe.seconds)
   })
 }

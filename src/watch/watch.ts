@@ -12,6 +12,7 @@ import type { Upstream } from '../upstream/upstream.ts'
 import { type CloseWaitReport, CloseWaitWatch } from './close-wait.ts'
 import { KernelView } from './kernel-view.ts'
 import { Overdue } from './overdue.ts'
+import { SelfProbe } from './self-probe.ts'
 
 export interface WatchParts {
   readonly config: Config
@@ -28,11 +29,16 @@ const MOST_NAMED = 10
 export class Watch implements WatchCounts {
   readonly #kernel: KernelView
   readonly #overdue: Overdue
+  readonly probe: SelfProbe | undefined
   readonly #parts: WatchParts
 
   constructor(parts: WatchParts) {
     const { config, upstreams, listener } = parts
     this.#parts = parts
+    this.probe =
+      config.selfprobe === null
+        ? undefined
+        : new SelfProbe({ config: config.selfprobe, listener, changed: (up, why) => this.#probed(up, why) })
     this.#overdue = new Overdue(parts.routes, (exchange, byMs) => this.#outlived(exchange, byMs))
     const closeWait = new CloseWaitWatch(longestDeadlineMs(config), found => this.#closeWaitStays(found))
     this.#kernel = new KernelView({
@@ -58,11 +64,16 @@ export class Watch implements WatchCounts {
   /** What `/healthz` says: why the gateway is not well; empty: it is. */
   ailments(): string[] {
     const { now } = this.#overdue
-    return now === 0 ? [] : [`${now} ${now === 1 ? 'exchange has' : 'exchanges have'} outlived a deadline: /-/stuck`]
+    const late = now === 1 ? 'exchange has' : 'exchanges have'
+    return [
+      ...(now === 0 ? [] : [`${now} ${late} outlived a deadline: /-/stuck`]),
+      ...(this.probe?.up === false ? [`the self-probe fails: ${this.probe.why}`] : []),
+    ]
   }
 
   start(): void {
     this.#overdue.start()
+    this.probe?.start()
     this.#kernel.start()
     if (!this.#kernel.available) {
       this.#parts.log.events.info('no /proc here: the metrics of the kernel (sockets, accept queue) are absent')
@@ -74,9 +85,21 @@ export class Watch implements WatchCounts {
     return this.#kernel.refresh()
   }
 
+  /** The gateway is about to stop listening: that it then does not answer itself is no illness. */
+  leaving(): void {
+    this.probe?.stop()
+  }
+
   stop(): void {
+    this.leaving()
     this.#overdue.stop()
     this.#kernel.stop()
+  }
+
+  #probed(up: boolean, why: string): void {
+    const { events } = this.#parts.log
+    if (up) events.info('the self-probe succeeds again')
+    else events.error({ why }, 'the self-probe fails: /healthz is 503')
   }
 
   #outlived(exchange: Exchange, byMs: number): void {

@@ -78,6 +78,8 @@ export interface RunSpec {
   /** At the top level. */
   readonly rest?: string
   readonly drain?: string
+  /** Default: off, so that every request and connection is the test's own. */
+  readonly selfprobe?: string
   /** Before the program: what else node is to load. */
   readonly nodeArgs?: readonly string[]
 }
@@ -109,6 +111,7 @@ export async function startProcess(t: TestContext, spec: RunSpec, log?: LogFault
       `listen: { address: "127.0.0.1:${port}" ${spec.listen ?? ''} }`,
       `admin: { address: "127.0.0.1:${adminPort}" }`,
       `drain: ${spec.drain ?? '{ delay: 10ms, deadline: 2s }'}`,
+      `selfprobe: ${spec.selfprobe ?? 'off'}`,
       `upstreams: { up: { endpoints: ["${spec.upstream}"] ${spec.pool ?? ''} } }`,
       `routes: [{ name: r, match: { path_prefix: / }, upstream: up ${spec.route ?? ''} }]`,
       spec.rest ?? '',

@@ -45,6 +45,8 @@ export interface GatewaySpec {
   /** Under `listen:`, beside the address. */
   readonly listen?: string
   readonly defaults?: string
+  /** Default: off, so that every request and connection is the test's own. */
+  readonly selfprobe?: string
   readonly rest?: string
 }
 
@@ -63,6 +65,7 @@ export async function startTestGateway(t: TestContext, spec: GatewaySpec): Promi
     spec.listen ?? '',
     'admin: { address: "127.0.0.1:0" }',
     spec.defaults === undefined ? '' : `defaults:\n${spec.defaults}`,
+    `selfprobe: ${spec.selfprobe ?? 'off'}`,
     'upstreams:',
     spec.upstreams,
     'routes:',
