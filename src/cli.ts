@@ -25,7 +25,7 @@ const USAGE = `hopgate: a reverse-proxy gateway whose every timeout fires, and s
   -h, --help              this text
   -v, --version           the version
 
-exit codes: 0 done, or all proven; 78 the configuration is wrong; 1 anything else
+exit codes: 0 done, or all proven; 78 the configuration is wrong; 70 ended by its watchdog; 1 anything else
 `
 
 /** BSD's EX_CONFIG. */

@@ -36,9 +36,11 @@ export interface GatewayParts {
   readonly config: Config
   readonly sink: LineSink & LogCounts
   readonly version: string
+  /** A thread that watches the event loop: for a process of the gateway's own. Default: none. */
+  readonly watchdog?: boolean
 }
 
-export async function startGateway({ config, sink, version }: GatewayParts): Promise<Gateway> {
+export async function startGateway({ config, sink, version, watchdog = false }: GatewayParts): Promise<Gateway> {
   const ledger = new Ledger()
   const log = createLogger(sink, config.log.level)
   const upstreams = new Map(config.upstreams.map(upstream => [upstream.name, new Upstream(upstream, ledger.slots)]))
@@ -54,6 +56,7 @@ export async function startGateway({ config, sink, version }: GatewayParts): Pro
 
   const watch = new Watch({
     config,
+    watchdog,
     routes,
     upstreams: [...upstreams.values()],
     log,
@@ -117,14 +120,15 @@ export async function startGateway({ config, sink, version }: GatewayParts): Pro
     ready: () => server !== undefined && !shared.closing,
     watch,
   })
-  server = await startServer(config.listen, { routes, shared, metrics, probe: watch.probe, probeLogged }).catch(
-    async error => {
-      await admin.close()
-      throw error
-    },
-  )
+  try {
+    // First: from the moment at which clients can connect, the loop is watched.
+    await watch.start()
+    server = await startServer(config.listen, { routes, shared, metrics, probe: watch.probe, probeLogged })
+  } catch (error) {
+    await Promise.all([watch.stop(), admin.close()])
+    throw error
+  }
   const listening = server
-  watch.start()
 
   let hurry: () => void = () => {}
   const cutSignal = new Promise<void>(resolve => {
@@ -165,7 +169,7 @@ export async function startGateway({ config, sink, version }: GatewayParts): Pro
       for (const exchange of exchanges()) exchange.drainKill()
     },
     close: async () => {
-      watch.stop()
+      await watch.stop()
       await listening.close()
       await admin.close()
       for (const upstream of upstreams.values()) upstream.close()

@@ -19,6 +19,8 @@ export interface Config {
   readonly drain: { readonly delayMs: number; readonly deadlineMs: number }
   /** null: off. */
   readonly selfprobe: SelfProbeConfig | null
+  /** null: off. */
+  readonly watchdog: WatchdogConfig | null
   readonly upstreams: readonly UpstreamConfig[]
   readonly routes: readonly RouteConfig[]
   /** SHA-256 of the configuration text before `${ENV}` expansion, first 12 hex digits. */
@@ -74,6 +76,14 @@ export interface SelfProbeConfig {
   readonly timeoutMs: number
   /** Failures in a row after which the gateway is called ill. */
   readonly failAfter: number
+}
+
+export interface WatchdogConfig {
+  readonly stallMs: number
+  /** Infinity: off. */
+  readonly killMs: number
+  /** Where its thread answers; null: nowhere. */
+  readonly address: AddressConfig | null
 }
 
 export interface EndpointConfig {

@@ -9,6 +9,14 @@ export interface WatchCounts {
   overdue(route: string, stage: Stage): number
   /** undefined: it is off. */
   readonly probe: ProbeCounts | undefined
+  /** undefined: there is none. */
+  readonly watchdog: StallCounts | undefined
+}
+
+export interface StallCounts {
+  readonly stalls: number
+  readonly seconds: HistogramCell
+  readonly up: boolean
 }
 
 export interface ProbeCounts {
@@ -42,5 +50,20 @@ export function registerWatchMetrics(registry: Registry, watch: WatchCounts, rou
   })
   registerHistogram(registry, 'hopgate_selfprobe_duration_seconds', 'From the connect to the answer.', emit => {
     if (watch.probe !== undefined) emit(watch.probe.seconds)
+  })
+  registerCounter(registry, 'hopgate_event_loop_stalls_total', 'Times it stood still for watchdog.stall.', emit => {
+    if (watch.watchdog !== undefined) emit({}, watch.watchdog.stalls)
+  })
+  registerHistogram(registry, 'hopgate_event_loop_stall_seconds', 'How long it stood still then.', emit => {
+    if (watch.watchdog !== undefined) emit(watch.watchdog.seconds)
+  })
+  registerGauge(registry, 'hopgate_watchdog_up', '0: the thread that watches the event loop has ended.', emit => {
+    if (watch.watchdog !== undefined) emit({}, watch.watchdog.up ? 1 : 0)
+  })
+  let since = performance.eventLoopUtilization()
+  registerGauge(registry, 'hopgate_event_loop_utilization', 'Share of the time since the last scrape.', emit => {
+    const now = performance.eventLoopUtilization()
+    emit({}, performance.eventLoopUtilization(now, since).utilization)
+    since = now
   })
 }

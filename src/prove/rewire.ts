@@ -93,6 +93,7 @@ export function rewired(
     log: { ...config.log, access: true, destination: 'stdout' },
     // Its requests and connections would be counted among those of the cases.
     selfprobe: null,
+    watchdog: null,
     warnings: [],
     upstreams: config.upstreams.map(upstream => {
       const tls = upstream.endpoints[0]?.tls === true

@@ -13,12 +13,15 @@ import { type CloseWaitReport, CloseWaitWatch } from './close-wait.ts'
 import { KernelView } from './kernel-view.ts'
 import { Overdue } from './overdue.ts'
 import { SelfProbe } from './self-probe.ts'
+import { Watchdog } from './watchdog.ts'
 
 export interface WatchParts {
   readonly config: Config
   readonly routes: readonly BoundRoute[]
   readonly upstreams: readonly Upstream[]
   readonly log: GatewayLog
+  /** With the watchdog, unless it is configured to be off: for a process that is the gateway's alone. */
+  readonly watchdog: boolean
   /** Where clients connect; undefined while nobody listens. */
   readonly listener: () => AddressInfo | undefined
 }
@@ -26,19 +29,42 @@ export interface WatchParts {
 /** Exchanges named in one log line, at most. */
 const MOST_NAMED = 10
 
+/** Exchanges that the watchdog names. */
+const OLDEST_TOLD = 5
+
+function first<T>(items: Iterable<T>, most: number): T[] {
+  const found: T[] = []
+  for (const item of items) {
+    if (found.length === most) break
+    found.push(item)
+  }
+  return found
+}
+
 export class Watch implements WatchCounts {
   readonly #kernel: KernelView
   readonly #overdue: Overdue
   readonly probe: SelfProbe | undefined
+  readonly watchdog: Watchdog | undefined
   readonly #parts: WatchParts
 
   constructor(parts: WatchParts) {
-    const { config, upstreams, listener } = parts
+    const { config, upstreams, listener, log } = parts
     this.#parts = parts
     this.probe =
       config.selfprobe === null
         ? undefined
         : new SelfProbe({ config: config.selfprobe, listener, changed: (up, why) => this.#probed(up, why) })
+    this.watchdog =
+      config.watchdog === null || !parts.watchdog
+        ? undefined
+        : new Watchdog({
+            config: config.watchdog,
+            oldest: () => this.#oldest(),
+            ill: () => this.ailments().length > 0,
+            recovered: ms => log.events.error({ stalled_ms: Math.round(ms) }, 'the event loop turns again'),
+            lost: error => log.events.error({ err: error.message }, 'the watchdog thread has ended'),
+          })
     this.#overdue = new Overdue(parts.routes, (exchange, byMs) => this.#outlived(exchange, byMs))
     const closeWait = new CloseWaitWatch(longestDeadlineMs(config), found => this.#closeWaitStays(found))
     this.#kernel = new KernelView({
@@ -71,7 +97,13 @@ export class Watch implements WatchCounts {
     ]
   }
 
-  start(): void {
+  /** Rejects where the watchdog cannot listen. */
+  async start(): Promise<void> {
+    const answering = await this.watchdog?.start()
+    if (answering) {
+      const { address, port } = answering
+      this.#parts.log.events.info({ address: `${address}:${port}` }, 'watchdog listening')
+    }
     this.#overdue.start()
     this.probe?.start()
     this.#kernel.start()
@@ -90,10 +122,21 @@ export class Watch implements WatchCounts {
     this.probe?.stop()
   }
 
-  stop(): void {
+  async stop(): Promise<void> {
     this.leaving()
     this.#overdue.stop()
     this.#kernel.stop()
+    await this.watchdog?.stop()
+  }
+
+  /** Of each route the first are the oldest. */
+  #oldest() {
+    const at = performance.now()
+    return this.#parts.routes
+      .flatMap(({ inflight }) => first(inflight, OLDEST_TOLD))
+      .sort((a, b) => b.ageMs(at) - a.ageMs(at))
+      .slice(0, OLDEST_TOLD)
+      .map(exchange => described(exchange, at))
   }
 
   #probed(up: boolean, why: string): void {

@@ -54,7 +54,7 @@ export function writeConfig(t: TestContext, yaml: string): string {
 const FIRST_PORT = 10_000
 let ports = (process.pid * 16) % 20_000
 
-async function freePort(): Promise<number> {
+export async function freePort(): Promise<number> {
   for (;;) {
     const server = createServer()
     const port = FIRST_PORT + (ports++ % 20_000)

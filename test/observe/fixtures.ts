@@ -92,6 +92,7 @@ export const config: Config = {
   log: { level: 'info', destination: 'stdout', access: true, bufferBytes: 8 * 2 ** 20 },
   drain: { delayMs: 0, deadlineMs: 1000 },
   selfprobe: null,
+  watchdog: null,
   upstreams: [orders],
   routes: [
     ordersRoute,
