@@ -5,7 +5,11 @@ import type { Config } from './config/config.ts'
 import { effectiveTimeouts } from './config/effective.ts'
 import type { BoundRoute } from './exchange/route.ts'
 import type { Metrics } from './observe/metrics.ts'
+import { NO_ROUTE } from './observe/route-metrics.ts'
 import type { Upstream } from './upstream/upstream.ts'
+import { effectivePage, stuckPage } from './watch/debug-pages.ts'
+import { isFromHere, Recorder } from './watch/recorder.ts'
+import type { Watch } from './watch/watch.ts'
 
 export interface AdminServer {
   readonly address: AddressInfo
@@ -18,17 +22,28 @@ export interface AdminDeps {
   readonly upstreams: readonly Upstream[]
   /** Listening, and not about to stop. */
   readonly ready: () => boolean
+  readonly watch: Watch
+}
+
+/** A number in the query; NaN where it is none. */
+function numberIn(url: string, name: string, otherwise: number): number {
+  const text = new URL(url, 'http://admin').searchParams.get(name)
+  return text === null ? otherwise : text.trim() === '' ? Number.NaN : Number(text)
 }
 
 export async function startAdmin(config: Config, deps: AdminDeps): Promise<AdminServer> {
-  const { metrics, routes, upstreams, ready } = deps
+  const { metrics, routes, upstreams, ready, watch } = deps
   const app = Fastify({ forceCloseConnections: true, return503OnClosing: false })
 
   app.get('/metrics', async (_request, reply) => {
+    await watch.refresh()
     reply.header('content-type', metrics.contentType)
     return metrics.text()
   })
-  app.get('/healthz', async () => ({ status: 'ok' }))
+  app.get('/healthz', async (_request, reply) => {
+    const reasons = watch.ailments()
+    return reasons.length === 0 ? { status: 'ok' } : reply.code(503).send({ status: 'failing', reasons })
+  })
   app.get('/readyz', async (_request, reply) => {
     if (ready()) return { status: 'ready' }
     return reply.code(503).send({ status: 'draining' })
@@ -83,6 +98,34 @@ export async function startAdmin(config: Config, deps: AdminDeps): Promise<Admin
       })),
     })),
   )
+
+  app.get('/-/stuck', async (request, reply) => {
+    const share = numberIn(request.url, 'share', 0.5)
+    if (!(share >= 0 && share <= 1)) return reply.code(400).send({ error: 'share: allowed 0 to 1' })
+    return stuckPage(routes, share)
+  })
+  app.get('/-/effective', async () => effectivePage(config, routes, metrics.route(NO_ROUTE)))
+
+  const recorder = new Recorder()
+  const attached = (name: string): string =>
+    `attachment; filename="hopgate-${new Date().toISOString().replaceAll(/[:.]/g, '-')}.${name}"`
+  app.get('/-/cpuprofile', async (request, reply) => {
+    const seconds = numberIn(request.url, 'seconds', 5)
+    if (!(seconds >= 1 && seconds <= 60)) return reply.code(400).send({ error: 'seconds: allowed 1 to 60' })
+    if (recorder.busy) return reply.code(409).send({ error: `${recorder.busy} is being taken` })
+    const gone = new AbortController()
+    reply.raw.once('close', () => gone.abort())
+    const profile = await recorder.cpuProfile(seconds * 1000, gone.signal)
+    return reply.header('content-disposition', attached('cpuprofile')).type('application/json').send(profile)
+  })
+  app.get('/-/heapsnapshot', async ({ raw }, reply) => {
+    if (!isFromHere(raw.socket.remoteAddress ?? '', raw.headers.host ?? '')) {
+      return reply.code(403).send({ error: 'holds every secret of the process: to this machine only, over loopback' })
+    }
+    if (recorder.busy) return reply.code(409).send({ error: `${recorder.busy} is being taken` })
+    reply.header('content-disposition', attached('heapsnapshot')).type('application/json')
+    return reply.send(recorder.heapSnapshot())
+  })
 
   await app.listen({ host: config.admin.host, port: config.admin.port })
   return { address: app.server.address() as AddressInfo, close: () => app.close() }

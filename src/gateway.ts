@@ -14,6 +14,7 @@ import { createLogger, type GatewayLog, type LineSink } from './observe/logger.t
 import { createMetrics, type Metrics } from './observe/metrics.ts'
 import { type GatewayServer, startServer } from './server/server.ts'
 import { Upstream } from './upstream/upstream.ts'
+import { Watch } from './watch/watch.ts'
 
 export interface Gateway {
   readonly address: AddressInfo
@@ -35,9 +36,11 @@ export interface GatewayParts {
   readonly config: Config
   readonly sink: LineSink & LogCounts
   readonly version: string
+  /** A thread that watches the event loop: for a process of the gateway's own. Default: none. */
+  readonly watchdog?: boolean
 }
 
-export async function startGateway({ config, sink, version }: GatewayParts): Promise<Gateway> {
+export async function startGateway({ config, sink, version, watchdog = false }: GatewayParts): Promise<Gateway> {
   const ledger = new Ledger()
   const log = createLogger(sink, config.log.level)
   const upstreams = new Map(config.upstreams.map(upstream => [upstream.name, new Upstream(upstream, ledger.slots)]))
@@ -48,8 +51,17 @@ export async function startGateway({ config, sink, version }: GatewayParts): Pro
   const inflight = (): number => routes.reduce((sum, route) => sum + route.inflight.size, 0)
   const exchanges = (): Exchange[] => routes.flatMap(route => [...route.inflight])
   ledger.requests.live = inflight
-  ledger.timers.live = () => exchanges().filter(exchange => exchange.ticking).length
+  ledger.timers.live = () => exchanges().filter(exchange => exchange.inside.timeouts.ticking).length
   ledger.slots.live = () => sum([...upstreams.values()].flatMap(({ endpoints }) => endpoints.map(e => e.borrowedNow)))
+
+  const watch = new Watch({
+    config,
+    watchdog,
+    routes,
+    upstreams: [...upstreams.values()],
+    log,
+    listener: () => server?.address,
+  })
 
   const byName = new Map<string, BoundRoute>()
   const metrics: Metrics = createMetrics(config, {
@@ -72,6 +84,8 @@ export async function startGateway({ config, sink, version }: GatewayParts): Pro
     },
     idleCloses: name => sum((upstreams.get(name)?.endpoints ?? []).map(endpoint => endpoint.idleCloses)),
     clientConnections: () => server?.connections() ?? 0,
+    kernel: () => watch.kernel,
+    watch,
   })
 
   const table = new SocketTable()
@@ -98,16 +112,23 @@ export async function startGateway({ config, sink, version }: GatewayParts): Pro
     byName.set(route.name, bound)
   }
 
+  // 17 000 a day, all alike: written where lines of that kind are asked for.
+  const probeLogged = config.log.level === 'debug' || config.log.level === 'trace'
   const admin: AdminServer = await startAdmin(config, {
     metrics,
     routes,
     upstreams: [...upstreams.values()],
     ready: () => server !== undefined && !shared.closing,
+    watch,
   })
-  server = await startServer(config.listen, { routes, shared, metrics }).catch(async error => {
-    await admin.close()
+  try {
+    // First: from the moment at which clients can connect, the loop is watched.
+    await watch.start()
+    server = await startServer(config.listen, { routes, shared, metrics, probe: watch.probe, probeLogged })
+  } catch (error) {
+    await Promise.all([watch.stop(), admin.close()])
     throw error
-  })
+  }
   const listening = server
 
   let hurry: () => void = () => {}
@@ -129,6 +150,7 @@ export async function startGateway({ config, sink, version }: GatewayParts): Pro
     log,
     drain: async () => {
       shared.closing = true
+      watch.leaving()
       await within(config.drain.delayMs, never)
       shared.draining = true
       listening.stopAccepting()
@@ -142,11 +164,13 @@ export async function startGateway({ config, sink, version }: GatewayParts): Pro
     },
     cut: () => {
       shared.closing = true
+      watch.leaving()
       shared.draining = true
       hurry()
       for (const exchange of exchanges()) exchange.drainKill()
     },
     close: async () => {
+      await watch.stop()
       await listening.close()
       await admin.close()
       for (const upstream of upstreams.values()) upstream.close()

@@ -13,7 +13,7 @@ const FLOORS: readonly (readonly string[])[] = [
   ['commands'],
   ['gateway.ts'],
   ['server', 'admin.ts'],
-  ['prove', 'demo', 'lint', 'explain', 'doctor', 'rules'],
+  ['prove', 'demo', 'lint', 'explain', 'doctor', 'rules', 'watch'],
   ['exchange'],
   ['upstream'],
   ['observe'],
@@ -38,6 +38,13 @@ const SINGLE_IMPORTERS: Readonly<Record<string, readonly string[]>> = {
 const PROCESS_ELSEWHERE: readonly string[] = [
   // To act after what undici and Node still do in this very tick; setImmediate would be one poll phase late.
   'src/upstream/connection.ts: process.nextTick',
+  // The one clock that two threads read alike.
+  'src/watch/watchdog-memory.ts: process.hrtime',
+  // Where no exit code can be had: the last resort of a thread whose process hangs in native code.
+  'src/watch/watchdog-thread.ts: process.kill',
+  'src/watch/watchdog-thread.ts: process.pid',
+  // Text for the main thread, which runs it for the watchdog: it ends with an exit code.
+  'src/watch/main-thread.ts: process.reallyExit',
   // The socket table is Linux's.
   'src/exchange/socket-table.ts: process.platform',
 ]

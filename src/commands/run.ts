@@ -39,7 +39,7 @@ export async function serve(
   const sink = new LogSink({ destination: config.log.destination, bufferBytes: config.log.bufferBytes })
   let gateway: Awaited<ReturnType<typeof startGateway>>
   try {
-    gateway = await startGateway({ config, sink, version: io.version })
+    gateway = await startGateway({ config, sink, version: io.version, watchdog: true })
   } catch (error) {
     io.stderr.write(`hopgate: cannot start: ${(error as Error).message}\n`)
     await sink.close()

@@ -17,6 +17,10 @@ export interface Config {
   readonly admin: AddressConfig
   readonly log: LogConfig
   readonly drain: { readonly delayMs: number; readonly deadlineMs: number }
+  /** null: off. */
+  readonly selfprobe: SelfProbeConfig | null
+  /** null: off. */
+  readonly watchdog: WatchdogConfig | null
   readonly upstreams: readonly UpstreamConfig[]
   readonly routes: readonly RouteConfig[]
   readonly neighbours: NeighboursConfig
@@ -68,6 +72,21 @@ export interface LogConfig {
   readonly destination: string
   readonly access: boolean
   readonly bufferBytes: number
+}
+
+export interface SelfProbeConfig {
+  readonly intervalMs: number
+  readonly timeoutMs: number
+  /** Failures in a row after which the gateway is called ill. */
+  readonly failAfter: number
+}
+
+export interface WatchdogConfig {
+  readonly stallMs: number
+  /** Infinity: off. */
+  readonly killMs: number
+  /** Where its thread answers; null: nowhere. */
+  readonly address: AddressConfig | null
 }
 
 export interface EndpointConfig {

@@ -9,6 +9,7 @@ import { checkNeighbours, checkRoutes, checkUpstreams } from './route-rules.ts'
 import { schema } from './schema.ts'
 import type { Report, SourceNode } from './source.ts'
 import { checkNeverFires, warnAbout } from './timeout-rules.ts'
+import { checkWatchdog } from './watchdog-rules.ts'
 import { unquoted } from './words.ts'
 import { MAX_TEXT_BYTES, readSource } from './yaml.ts'
 
@@ -31,6 +32,7 @@ export function parseConfig(text: string, options: { readonly env: Env; readonly
   checkRoutes(written, root, errors.report)
   checkUpstreams(written, root, options.baseDir, errors.report)
   checkNeighbours(root, errors.report)
+  checkWatchdog(written, root, errors.report)
   // A timeout that could not be read looks like one that was left out: comparing it would accuse its neighbours.
   if (!errors.some(issue => issue.path.includes('timeouts'))) checkNeverFires(written, root, errors.report)
   if (errors.some(() => true)) return { ok: false, errors: errors.sorted() }

@@ -43,7 +43,7 @@ export function resolveConfig(
   written: Written,
   context: { readonly baseDir: string; readonly hash: string; readonly warnings: readonly ConfigIssue[] },
 ): Config {
-  const { admin, log, drain } = written
+  const { admin, log, drain, selfprobe, watchdog } = written
   return {
     listen: resolveListen(written.listen),
     admin: admin.address,
@@ -54,6 +54,11 @@ export function resolveConfig(
       bufferBytes: log.buffer,
     },
     drain: { delayMs: drain.delay, deadlineMs: drain.deadline },
+    selfprobe:
+      selfprobe === null
+        ? null
+        : { intervalMs: selfprobe.interval, timeoutMs: selfprobe.timeout, failAfter: selfprobe.fail_after },
+    watchdog: watchdog === null ? null : { stallMs: watchdog.stall, killMs: watchdog.kill, address: watchdog.address },
     upstreams: written.upstreams.map(([name, upstream]) => resolveUpstream(name, upstream, context.baseDir)),
     routes: written.routes.map((route, i) => resolveRoute(route, levelsOf(written, route, i))),
     neighbours: resolveNeighbours(written.neighbours),

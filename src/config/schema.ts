@@ -1,7 +1,7 @@
 /** Every key of the configuration, with its kind, range, built-in default and meaning. Beside route-schema.ts nothing else defines any of these. */
 import { inherited, optional, part, requiredPart } from './field.ts'
 import { name, network } from './http-values.ts'
-import { dictionary, list, orOff, section, type Values } from './kind.ts'
+import { dictionary, list, orNull, orOff, section, type Values } from './kind.ts'
 import { neighbours } from './neighbour-schema.ts'
 import { anyText, LATER_PER_ROUTE, route, routeValues, upstream } from './route-schema.ts'
 import { address, boolean, duration, durationOrOff, integer, offOr, oneOf, rate, size } from './scalars.ts'
@@ -103,6 +103,42 @@ export const schema = section(
         ),
       }),
       'The end of the process.',
+    ),
+    selfprobe: part(
+      orOff(
+        section({
+          interval: optional(duration, '5s', 'From the beginning of one probe to that of the next.'),
+          timeout: optional(duration, '1s', 'A probe that has no answer by then has failed.'),
+          fail_after: optional(
+            integer({ min: 1, max: 100 }),
+            '3',
+            'So many failures in a row turn `/healthz` to 503, until a probe succeeds.',
+          ),
+        }),
+      ),
+      'The gateway calls itself, through the listener that clients connect to. It is the route `_selfprobe` in the metrics; its access lines are written at `log.level: debug`.',
+    ),
+    watchdog: part(
+      orOff(
+        section({
+          stall: optional(
+            duration,
+            '2s',
+            'The event loop has not turned for so long: one line on stderr, with the stack and the oldest exchanges.',
+          ),
+          kill: optional(
+            durationOrOff,
+            'off',
+            'After so long the process is ended, with exit code 70. 30s is right under a supervisor that starts it again.',
+          ),
+          address: optional(
+            orNull(address),
+            'null',
+            'Where the thread answers `GET /healthz` by itself, with 503 while the event loop stands still; null: nowhere.',
+          ),
+        }),
+      ),
+      'A thread that watches the event loop of `run` and `demo`, and speaks while the process cannot.',
     ),
     defaults: part(
       section(routeValues, LATER_PER_ROUTE),

@@ -85,6 +85,11 @@ export class Deadlines {
     return this.#due[which] !== Infinity
   }
 
+  /** When a timeout is due, monotonic ms; Infinity: it does not run. */
+  dueAt(which: Clocked): number {
+    return this.#due[which] as number
+  }
+
   /** Ends the clock for good. */
   stop(): void {
     this.#stopped = true

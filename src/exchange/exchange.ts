@@ -158,9 +158,9 @@ export class Exchange implements ClientEvents, UpstreamEvents, RequestBodyEvents
     return at - this.#timeline.started
   }
 
-  /** A native timer is set. */
-  get ticking(): boolean {
-    return this.#timeouts.ticking
+  /** For those who watch over it: they change nothing. */
+  get inside(): { readonly timeouts: Timeouts; readonly timeline: Timeline; readonly hasBody: boolean } {
+    return { timeouts: this.#timeouts, timeline: this.#timeline, hasBody: this.#hasBody }
   }
 
   /** Where the exchange is, seen from both hops. */

@@ -16,9 +16,9 @@ export interface SocketRow {
 
 /** The peer has sent its FIN, and our side has not. */
 export const CLOSE_WAIT = '08'
-const TIME_WAIT = '06'
+export const TIME_WAIT = '06'
 
-const FILES = ['/proc/self/net/tcp', '/proc/self/net/tcp6']
+export const SOCKET_TABLES = ['/proc/self/net/tcp', '/proc/self/net/tcp6']
 const LEAST_INTERVAL_MS = 20
 /** An interval is at least so many times the cost of a read. */
 const COST_FACTOR = 20
@@ -64,7 +64,7 @@ export class SocketTable {
   async #read(): Promise<void> {
     const began = performance.now()
     try {
-      const tables = await Promise.all(FILES.map(file => readFile(file, 'latin1').catch(() => '')))
+      const tables = await Promise.all(SOCKET_TABLES.map(file => readFile(file, 'latin1').catch(() => '')))
       if (tables.every(text => text === '')) {
         // A hardened container without /proc: the timeouts bound every wait all the same.
         this.available = false
@@ -88,36 +88,77 @@ export class SocketTable {
   }
 }
 
-/** `  12: 0100007F:1F90 0100007F:D2F0 01 00000000:00000000 ...`; `width`: hexadecimal digits of an address. */
-function parse(text: string, width: number, rows: Map<string, SocketRow>): void {
-  for (const line of text.split('\n')) {
-    const local = line.indexOf(': ') + 2
-    const remote = local + width + 6
-    const state = line.slice(remote + width + 6, remote + width + 8)
-    // Most rows of a busy gateway; nobody here has a socket in that state.
-    if (local === 1 || state === TIME_WAIT) continue
-    const localPort = Number.parseInt(line.slice(local + width + 1, local + width + 5), 16)
-    const remotePort = Number.parseInt(line.slice(remote + width + 1, remote + width + 5), 16)
-    if (Number.isNaN(remotePort)) continue
-    rows.set(`${localPort}<${fromTable(line.slice(remote, remote + width))}:${remotePort}`, {
-      state,
-      unacknowledged: Number.parseInt(line.slice(remote + width + 9, remote + width + 17), 16),
-    })
+export interface TableRow {
+  readonly localPort: number
+  /** As the kernel writes it: for `fromTable`. */
+  readonly localHex: string
+  /** The hexadecimal of its bytes (`7f000001`); of an IPv4-mapped address that of the IPv4 address. */
+  readonly remoteAddress: string
+  readonly remotePort: number
+  /** As in `SocketRow`. */
+  readonly state: string
+  /** Written and not acknowledged, bytes. */
+  readonly unacknowledged: number
+  /** Received and not read, bytes; of a LISTEN row: connections that wait to be accepted (tcp_ipv4.c, get_tcp4_sock). */
+  readonly unread: number
+}
+
+/**
+ * `  12: 0100007F:1F90 0100007F:D2F0 01 00000000:00000000 ...`, the format of /proc/net/tcp (proc(5)).
+ * @param width hexadecimal digits of an address: 8, in tcp6 32
+ * @returns undefined for the title line, and for what is cut off
+ */
+export function readRow(line: string, width: number): TableRow | undefined {
+  const local = line.indexOf(': ') + 2
+  if (local === 1) return undefined
+  const remote = local + width + 6
+  const hex = (from: number, digits: number): number => Number.parseInt(line.slice(from, from + digits), 16)
+  const remotePort = hex(remote + width + 1, 4)
+  const unread = hex(remote + width + 18, 8)
+  if (Number.isNaN(remotePort) || Number.isNaN(unread)) return undefined
+  return {
+    localPort: hex(local + width + 1, 4),
+    localHex: line.slice(local, local + width),
+    remoteAddress: fromTable(line.slice(remote, remote + width)),
+    remotePort,
+    state: line.slice(remote + width + 6, remote + width + 8),
+    unacknowledged: hex(remote + width + 9, 8),
+    unread,
   }
 }
 
-function nameOf(socket: Socket): string {
+function stateIn(line: string, width: number): string {
+  const state = line.indexOf(': ') + 2 * width + 14
+  return line.slice(state, state + 2)
+}
+
+function parse(text: string, width: number, rows: Map<string, SocketRow>): void {
+  for (const line of text.split('\n')) {
+    // Most rows of a busy gateway; nobody here has a socket in that state.
+    if (stateIn(line, width) === TIME_WAIT) continue
+    const row = readRow(line, width)
+    if (row !== undefined) rows.set(nameIn(row), row)
+  }
+}
+
+/** As `nameOf` calls the same connection. */
+export function nameIn(row: TableRow): string {
+  return `${row.localPort}<${row.remoteAddress}:${row.remotePort}`
+}
+
+/** What a connection is called here: its local port and its remote end. */
+export function nameOf(socket: Socket): string {
   return `${socket.localPort}<${addressBytes(socket.remoteAddress ?? '')}:${socket.remotePort}`
 }
 
 /** The table writes an address as 32-bit words in the machine's byte order: little-endian wherever Node runs. */
-function fromTable(hex: string): string {
+export function fromTable(hex: string): string {
   const bytes = hex.replace(/(..)(..)(..)(..)/g, '$4$3$2$1').toLowerCase()
   return bytes.startsWith('00000000000000000000ffff') ? bytes.slice(24) : bytes
 }
 
 /** An address as the hexadecimal of its bytes. */
-function addressBytes(text: string): string {
+export function addressBytes(text: string): string {
   const address = plainAddress(text)
   if (!isIPv6(address)) {
     return address

@@ -6,6 +6,7 @@ import type { Socket } from 'node:net'
 import type { Outcome, TimeoutName } from '../outcome.ts'
 import {
   BODY_IDLE,
+  CLIENT_BODY_IDLE,
   CLOCKED,
   type Clocked,
   CONNECT,
@@ -41,6 +42,13 @@ export interface TimeoutEvents {
   timedOut(timeout: TimeoutName, outcome: Outcome, overrunMs: number): void
 }
 
+export interface NearestTimeout {
+  readonly timeout: TimeoutName
+  /** Above 1: it should have fired. */
+  readonly share: number
+  readonly leftMs: number
+}
+
 export class Timeouts implements DeadlineEvents {
   readonly #limits: RouteLimits
   readonly #events: TimeoutEvents
@@ -65,6 +73,35 @@ export class Timeouts implements DeadlineEvents {
   /** Body bytes are wanted from the client. */
   get wantsUpload(): boolean {
     return this.#upload?.wanting === true
+  }
+
+  /** How long ago the first of those that run was due, ms; negative: it is not yet; -Infinity: none runs. */
+  overdueMs(at: number): number {
+    let first = Infinity
+    for (let which = 0; which < CLOCKED.length; which++) {
+      first = Math.min(first, this.#deadlines.dueAt(which as Clocked))
+    }
+    return at - first
+  }
+
+  /** Of those that run, the one of whose time the largest share has passed; undefined: none runs. */
+  nearest(at: number): NearestTimeout | undefined {
+    const limits = this.#limits
+    let nearest: NearestTimeout | undefined
+    for (const [which, limitMs] of [
+      [CLIENT_BODY_IDLE, limits.clientBodyIdle],
+      [QUEUE, limits.queue],
+      [CONNECT, limits.connect],
+      [RESPONSE_HEADERS, limits.responseHeaders],
+      [BODY_IDLE, limits.bodyIdle],
+      [REQUEST, limits.request],
+    ] as const) {
+      const leftMs = this.#deadlines.dueAt(which) - at
+      if (leftMs === Infinity) continue
+      const share = 1 - leftMs / limitMs
+      if (nearest === undefined || share > nearest.share) nearest = { timeout: CLOCKED[which], share, leftMs }
+    }
+    return nearest
   }
 
   /** Ends all of them. */

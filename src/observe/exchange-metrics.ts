@@ -3,7 +3,7 @@ import type { Registry } from 'prom-client'
 import type { TimeoutName } from '../outcome.ts'
 import type { HistogramCell } from './cells.ts'
 import { registerCounter, registerGauge, registerHistogram } from './families.ts'
-import { NO_ROUTE, type RouteMetrics } from './route-metrics.ts'
+import { NO_ROUTE, type RouteMetrics, SELFPROBE_ROUTE } from './route-metrics.ts'
 
 /** A timeout as it applies to a route: in ms, Infinity where it is `off`, null where it is a rate and no duration. */
 export type ConfiguredTimeout = readonly [timeout: TimeoutName, valueMs: number | null]
@@ -18,8 +18,9 @@ export function registerExchangeMetrics(registry: Registry, routes: readonly Rou
   registerHistogram(registry, 'hopgate_request_duration_seconds', 'Age of the exchange at its end.', emit => {
     for (const route of routes) route.durations.forEach(emit)
   })
-  // Exchanges without a route have no upstream: what of it they could have measured is left out while it is empty.
-  const used = (route: RouteMetrics, cell: HistogramCell) => route.name !== NO_ROUTE || cell.count > 0
+  // Routes of our own have no upstream: what of it they could have measured is left out while it is empty.
+  const used = ({ name }: RouteMetrics, cell: HistogramCell) =>
+    (name !== NO_ROUTE && name !== SELFPROBE_ROUTE) || cell.count > 0
   registerHistogram(registry, 'hopgate_stage_duration_seconds', 'Time spent in a stage that was reached.', emit => {
     for (const route of routes) {
       const { queue, connect, requestWrite, responseHeaders, responseBody } = route

@@ -7,7 +7,7 @@
 import type { Metric, Registry } from 'prom-client'
 import type { HistogramCell, Labels } from './cells.ts'
 
-type Emit = (labels: Labels, value: number) => void
+export type Emit = (labels: Labels, value: number) => void
 type EmitCell = (cell: HistogramCell) => void
 
 /** One line of the exposition text, in the form that prom-client's registry prints. */

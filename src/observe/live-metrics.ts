@@ -2,8 +2,10 @@
 import type { Registry } from 'prom-client'
 import type { Config } from '../config/config.ts'
 import { registerCounter, registerGauge } from './families.ts'
+import { type KernelCounts, registerKernelMetrics } from './kernel-metrics.ts'
 import { LEDGERS, type Ledger } from './ledger.ts'
 import type { LogCounts } from './log-sink.ts'
+import { registerWatchMetrics, type WatchCounts } from './watch-metrics.ts'
 
 export interface PoolConnections {
   readonly connecting: number
@@ -26,6 +28,9 @@ export interface MetricsDeps {
   readonly clientConnections: () => number
   readonly log: LogCounts
   readonly ledger: Ledger
+  /** What the kernel knows; absent where nobody asks it. */
+  readonly kernel?: () => KernelCounts
+  readonly watch?: WatchCounts
 }
 
 const POOL_STATES = ['connecting', 'active', 'idle'] as const
@@ -89,5 +94,10 @@ export function registerLiveMetrics(
     emit({}, deps.log.up ? 1 : 0)
   })
   const info = { version: deps.version, config_hash: config.hash }
+  if (deps.watch !== undefined) {
+    const configured = config.routes.map(({ name }) => name)
+    registerWatchMetrics(registry, deps.watch, configured)
+  }
+  if (deps.kernel !== undefined) registerKernelMetrics(registry, deps.kernel)
   registerGauge(registry, 'hopgate_config_info', 'Always 1; what runs here.', emit => emit(info, 1))
 }

@@ -10,7 +10,7 @@ import { type ConfiguredTimeout, registerExchangeMetrics, registerTimeoutMetrics
 import { registerCounter } from './families.ts'
 import { type MetricsDeps, registerLiveMetrics } from './live-metrics.ts'
 import { registerProcessMetrics } from './process-metrics.ts'
-import { NO_ROUTE, RouteMetrics } from './route-metrics.ts'
+import { NO_ROUTE, RouteMetrics, SELFPROBE_ROUTE } from './route-metrics.ts'
 
 const CLIENT_CONNECTION_RESULTS = ['accepted', 'refused_limit', 'header_timeout', 'parse_error'] as const
 export type ClientConnectionResult = (typeof CLIENT_CONNECTION_RESULTS)[number]
@@ -22,7 +22,7 @@ export interface UpstreamMetrics {
 }
 
 export interface Metrics {
-  /** The cells of a configured route, or of `_none`; throws for any other name. To be called once per route, at start. */
+  /** The cells of a configured route, of `_none`, or of `_selfprobe` unless that is off; throws for any other name. To be called once per route, at start. */
   route(name: string): RouteMetrics
   upstream(name: string): UpstreamMetrics
   clientConnection(result: ClientConnectionResult): void
@@ -76,9 +76,12 @@ export function createMetrics(config: Config, deps: MetricsDeps): Metrics {
   routes.set(NO_ROUTE, none)
   timeouts.set(none, connectionTimeouts(config.listen))
 
-  registerExchangeMetrics(registry, [...routes.values()])
+  const probed = config.selfprobe === null ? [] : [new RouteMetrics(SELFPROBE_ROUTE, overruns)]
+
+  registerExchangeMetrics(registry, [...routes.values(), ...probed])
   registerTimeoutMetrics(registry, timeouts, overruns)
   registerLiveMetrics(registry, config, deps, [...routes.keys()])
+  for (const cells of probed) routes.set(cells.name, cells)
 
   const reuses = new Map(config.upstreams.map(({ name }) => [name, { fresh: 0, reused: 0 }]))
   registerCounter(registry, 'hopgate_connection_reuse_total', 'Upstream connections taken by exchanges.', emit => {

@@ -16,6 +16,9 @@ interface RequestCell extends CountCell {
 /** The route of exchanges that belong to none: no route matched, or the request could not be read. */
 export const NO_ROUTE = '_none'
 
+/** The route at which the gateway's own probe ends. */
+export const SELFPROBE_ROUTE = '_selfprobe'
+
 const METHOD_INDEX: ReadonlyMap<string, number> = new Map(METHODS.map((method, index) => [method, index + 1]))
 const OUTCOME_INDEX: ReadonlyMap<string, number> = new Map(Object.keys(OUTCOMES).map((word, index) => [word, index]))
 const STAGE_INDEX: ReadonlyMap<Stage | undefined, number> = new Map(STAGES.map((word, index) => [word, index + 1]))
@@ -43,6 +46,7 @@ export class RouteMetrics {
   bytesOut = 0
   readonly #timeoutsFired = new Float64Array(TIMEOUTS.length)
   readonly #worstOverrunMs = new Float64Array(TIMEOUTS.length)
+  readonly #lastFired = new Float64Array(TIMEOUTS.length)
   readonly #overruns: ReadonlyMap<TimeoutName, HistogramCell>
   /** Traffic repeats itself: the series of the previous exchange is nearly always that of the next one too. */
   #latest: RequestCell | undefined
@@ -101,6 +105,7 @@ export class RouteMetrics {
     const index = TIMEOUT_INDEX.get(timeout)
     if (index === undefined) return
     this.#timeoutsFired[index] = this.timeoutCount(timeout) + 1
+    this.#lastFired[index] = Date.now()
     if (timeout === WITHOUT_DURATION) return
     if (overrunMs > this.worstOverrunMs(timeout)) this.#worstOverrunMs[index] = overrunMs
     this.#overruns.get(timeout)?.observe(overrunMs / 1000)
@@ -109,6 +114,11 @@ export class RouteMetrics {
   /** How often this timeout has fired on this route. */
   timeoutCount(timeout: TimeoutName): number {
     return this.#timeoutsFired[TIMEOUT_INDEX.get(timeout) ?? -1] ?? 0
+  }
+
+  /** When it last did, ms since the epoch; 0: never. */
+  lastFiredAt(timeout: TimeoutName): number {
+    return this.#lastFired[TIMEOUT_INDEX.get(timeout) ?? -1] ?? 0
   }
 
   /** The latest that this timeout has ever fired on this route, in ms after its configured value; 0: never late. */

@@ -91,6 +91,9 @@ export function rewired(
     admin: here,
     // Its lines go to memory, and are half of what is looked at.
     log: { ...config.log, access: true, destination: 'stdout' },
+    // Its requests and connections would be counted among those of the cases.
+    selfprobe: null,
+    watchdog: null,
     warnings: [],
     upstreams: config.upstreams.map(upstream => {
       const tls = upstream.endpoints[0]?.tls === true

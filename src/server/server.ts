@@ -19,9 +19,11 @@ import { Exchange } from '../exchange/exchange.ts'
 import { peerOf } from '../exchange/peer.ts'
 import type { BoundRoute, Shared } from '../exchange/route.ts'
 import type { Metrics } from '../observe/metrics.ts'
-import { NO_ROUTE } from '../observe/route-metrics.ts'
+import { NO_ROUTE, SELFPROBE_ROUTE } from '../observe/route-metrics.ts'
+import type { SelfProbe } from '../watch/self-probe.ts'
 import { unacceptable } from './door.ts'
 import { connectRefusal, malformed, parseRefusal } from './parse-error.ts'
+import { answerProbe } from './probe-answer.ts'
 import { type Refusal, Refuser } from './refusal.ts'
 import { hostnameOf, readTarget } from './target.ts'
 
@@ -55,16 +57,22 @@ export interface ServerDeps {
   readonly routes: readonly BoundRoute[]
   readonly shared: Shared
   readonly metrics: Metrics
+  /** undefined: it is off. */
+  readonly probe: SelfProbe | undefined
+  /** Whether it gets access lines. */
+  readonly probeLogged: boolean
 }
 
 export async function startServer(listen: ListenConfig, deps: ServerDeps): Promise<GatewayServer> {
-  const { routes, shared, metrics } = deps
+  const { routes, shared, metrics, probe, probeLogged } = deps
   const refuser = new Refuser(shared, metrics.route(NO_ROUTE))
   const hosts = new Set(routes.flatMap(({ config }) => config.match.host ?? []))
   const sockets = new Set<Socket>()
+  /** The probe's: no clients. */
+  const probes = new Set<Socket>()
 
   const app: FastifyInstance = Fastify({
-    serverFactory: route => createDoor(listen, deps, refuser, hosts, sockets, route),
+    serverFactory: route => createDoor(listen, deps, refuser, hosts, { sockets, probes }, route),
     exposeHeadRoutes: false,
     return503OnClosing: false,
     // The door answers what is not HTTP; Fastify's own handler would write its 400 before the answer that is still due.
@@ -107,11 +115,25 @@ export async function startServer(listen: ListenConfig, deps: ServerDeps): Promi
           if (host === null && req[ARRIVAL].hostTree) amongGeneral(req, reply.raw)
           else begin(route, req, reply.raw, refuser)
         },
-        handler: () => {
-          throw new Error('unreachable: onRequest has taken the request')
-        },
+        handler: unreachable,
       })
     }
+  }
+
+  if (probe !== undefined) {
+    const cells = metrics.route(SELFPROBE_ROUTE)
+    app.get(probe.path, {
+      onRequest: (request, reply) => {
+        reply.hijack()
+        const req = request.raw
+        const connection = connectionOf(req.socket)
+        if (connection === undefined) return
+        // The path is a secret of this process; even who knew it would find nothing here.
+        if (probes.has(req.socket)) answerProbe(req, reply.raw, connection, cells, shared, probeLogged)
+        else refuser.refuse(req, reply.raw, connection, NO_SUCH_PATH)
+      },
+      handler: unreachable,
+    })
   }
 
   app.setNotFoundHandler((request, reply) => {
@@ -143,7 +165,7 @@ export async function startServer(listen: ListenConfig, deps: ServerDeps): Promi
       server.closeIdleConnections()
     },
     close: async () => {
-      for (const socket of sockets) socket.destroy()
+      for (const socket of [...sockets, ...probes]) socket.destroy()
       await app.close()
     },
   }
@@ -152,10 +174,10 @@ export async function startServer(listen: ListenConfig, deps: ServerDeps): Promi
 /** The HTTP server below Fastify, and what is done with a request before it is routed. */
 function createDoor(
   listen: ListenConfig,
-  { shared, metrics }: ServerDeps,
+  { shared, metrics, probe }: ServerDeps,
   refuser: Refuser,
   hosts: ReadonlySet<string>,
-  sockets: Set<Socket>,
+  { sockets, probes }: Readonly<Record<'sockets' | 'probes', Set<Socket>>>,
   route: (req: IncomingMessage, res: ServerResponse) => void,
 ): HttpServer {
   const headersMs = listen.timeouts.headers.value
@@ -218,11 +240,24 @@ function createDoor(
       none.timeoutFired('listen.timeouts.keepalive', overrun),
     )
     bindConnection(socket, connection)
+    if (probe?.owns(socket)) {
+      // Beside the limit, which is for clients.
+      server.maxConnections = listen.maxConnections + 1
+      probes.add(socket)
+      socket.on('close', () => {
+        server.maxConnections = listen.maxConnections
+        probes.delete(socket)
+      })
+      return
+    }
     sockets.add(socket)
     socket.on('close', () => sockets.delete(socket))
     metrics.clientConnection('accepted')
   })
-  server.on('drop', () => metrics.clientConnection('refused_limit'))
+  server.on('drop', dropped => {
+    if (dropped !== undefined && probe?.owns(dropped)) probe.refusedAtLimit()
+    else metrics.clientConnection('refused_limit')
+  })
   const arrive = (req: IncomingMessage, res: ServerResponse, expectsContinue: boolean): void => {
     const connection = connectionOf(req.socket)
     // What follows a request that was refused, in the same segment, is no request (RFC 9112 section 9.6).
@@ -286,6 +321,10 @@ function begin(route: BoundRoute, req: Arrived, res: ServerResponse, refuser: Re
 /** A path prefix no request can have: the root of the routes of one host. Normalised targets hold no control bytes. */
 function treeOf(host: string): string {
   return `/\u0001${host}`
+}
+
+function unreachable(): never {
+  throw new Error('unreachable: onRequest has taken the request')
 }
 
 function noQuery(): Record<string, string> {

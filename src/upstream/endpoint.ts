@@ -105,6 +105,16 @@ export class Endpoint {
     return n
   }
 
+  /** The far ends of the connections that are open now: what the name of the endpoint stands for. */
+  remotes(): { address: string; port: number }[] {
+    const ends = new Map<string, { address: string; port: number }>()
+    for (const { rawSocket } of this.#open) {
+      const { remoteAddress: address, remotePort: port } = rawSocket ?? {}
+      if (address !== undefined && port !== undefined) ends.set(address, { address, port })
+    }
+    return [...ends.values()]
+  }
+
   close(): void {
     for (const connection of [...this.#open]) {
       if (!connection.borrowed) connection.retire()

@@ -84,6 +84,11 @@ export class Upstream implements EndpointEvents {
     this.#ledger.returned++
   }
 
+  /** The far ends of the connections that are open now. */
+  remotes(): { address: string; port: number }[] {
+    return this.endpoints.flatMap(endpoint => endpoint.remotes())
+  }
+
   close(): void {
     for (const endpoint of this.endpoints) endpoint.close()
   }

@@ -54,7 +54,7 @@ export function writeConfig(t: TestContext, yaml: string): string {
 const FIRST_PORT = 10_000
 let ports = (process.pid * 16) % 20_000
 
-async function freePort(): Promise<number> {
+export async function freePort(): Promise<number> {
   for (;;) {
     const server = createServer()
     const port = FIRST_PORT + (ports++ % 20_000)
@@ -72,10 +72,15 @@ export interface RunSpec {
   readonly upstream: string
   readonly route?: string
   /** In `listen`, behind the address: `, backlog: 16`. */
+  /** Of the upstream, behind its endpoints. */
+  readonly pool?: string
+  /** Under `listen:`, behind the address. */
   readonly listen?: string
   /** At the top level. */
   readonly rest?: string
   readonly drain?: string
+  /** Default: off, so that every request and connection is the test's own. */
+  readonly selfprobe?: string
   /** Before the program: what else node is to load. */
   readonly nodeArgs?: readonly string[]
 }
@@ -88,6 +93,8 @@ export interface GatewayProcess {
   /** With a log fault: the reading end of its standard output. */
   readonly reader: LogReader | undefined
   metric(name: string, labels?: Readonly<Record<string, string>>): Promise<number>
+  /** Exchanges under way, from `/-/inflight`: asking does not look at the kernel, as a scrape does. */
+  inflight(): Promise<number>
   /** The status of `/readyz`; 0: the admin listener is gone. */
   ready(): Promise<number>
   /** Asks again and again until the answer is the wanted one. */
@@ -105,7 +112,8 @@ export async function startProcess(t: TestContext, spec: RunSpec, log?: LogFault
       `listen: { address: "127.0.0.1:${port}" ${spec.listen ?? ''} }`,
       `admin: { address: "127.0.0.1:${adminPort}" }`,
       `drain: ${spec.drain ?? '{ delay: 10ms, deadline: 2s }'}`,
-      `upstreams: { up: { endpoints: ["${spec.upstream}"] } }`,
+      `selfprobe: ${spec.selfprobe ?? 'off'}`,
+      `upstreams: { up: { endpoints: ["${spec.upstream}"] ${spec.pool ?? ''} } }`,
       `routes: [{ name: r, match: { path_prefix: / }, upstream: up ${spec.route ?? ''} }]`,
       spec.rest ?? '',
     ].join('\n'),
@@ -147,6 +155,8 @@ export async function startProcess(t: TestContext, spec: RunSpec, log?: LogFault
     until,
     metric: async (name, labels = {}) =>
       sumOf(await (await fetch(`http://127.0.0.1:${adminPort}/metrics`)).text(), name, labels),
+    inflight: async () =>
+      ((await (await fetch(`http://127.0.0.1:${adminPort}/-/inflight`)).json()) as unknown[]).length,
     signal: name => {
       child.kill(name)
     },

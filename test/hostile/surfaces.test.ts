@@ -13,7 +13,16 @@ import { requestOnce } from '../../src/prove/raw-client.ts'
 import { startTestGateway } from '../support/gateway.ts'
 import { converse } from './wire.ts'
 
-const ADMIN = ['/metrics', '/healthz', '/readyz', '/-/inflight', '/-/routes', '/-/upstreams']
+const ADMIN = [
+  '/metrics',
+  '/healthz',
+  '/readyz',
+  '/-/inflight',
+  '/-/routes',
+  '/-/upstreams',
+  '/-/stuck',
+  '/-/effective',
+]
 
 test('the admin pages are not on the public listener, under any Host or path', async t => {
   const upstream = await startUpstream(answer({ body: 'upstream' }))

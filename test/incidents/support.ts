@@ -127,6 +127,7 @@ export async function startHopgate(
     [
       `listen: { address: "127.0.0.1:${port}" }`,
       `admin: { address: "127.0.0.1:${adminPort}" }`,
+      'selfprobe: off',
       `upstreams: ${spec.upstreams}`,
       `routes: ${spec.routes}`,
       spec.rest ?? '',

@@ -92,6 +92,8 @@ export const config: Config = {
   admin: { host: '127.0.0.1', port: 0 },
   log: { level: 'info', destination: 'stdout', access: true, bufferBytes: 8 * 2 ** 20 },
   drain: { delayMs: 0, deadlineMs: 1000 },
+  selfprobe: null,
+  watchdog: null,
   upstreams: [orders],
   routes: [
     ordersRoute,

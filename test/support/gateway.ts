@@ -24,6 +24,8 @@ export interface TestGateway {
   readonly port: number
   readonly url: string
   readonly lines: readonly AccessLine[]
+  /** The gateway's own lines, parsed. */
+  readonly events: readonly Readonly<Record<string, unknown>>[]
   /** The access line of the next exchange that ends, or has ended and was not asked for yet. */
   line(): Promise<AccessLine>
   /** `hopgate_requests_total` and the like: the sum of the samples whose labels include `labels`. */
@@ -43,6 +45,8 @@ export interface GatewaySpec {
   /** Under `listen:`, beside the address. */
   readonly listen?: string
   readonly defaults?: string
+  /** Default: off, so that every request and connection is the test's own. */
+  readonly selfprobe?: string
   readonly rest?: string
 }
 
@@ -61,6 +65,7 @@ export async function startTestGateway(t: TestContext, spec: GatewaySpec): Promi
     spec.listen ?? '',
     'admin: { address: "127.0.0.1:0" }',
     spec.defaults === undefined ? '' : `defaults:\n${spec.defaults}`,
+    `selfprobe: ${spec.selfprobe ?? 'off'}`,
     'upstreams:',
     spec.upstreams,
     'routes:',
@@ -72,13 +77,16 @@ export async function startTestGateway(t: TestContext, spec: GatewaySpec): Promi
     assert.fail(`${yaml}\n${parsed.errors.map(e => `${e.line}:${e.column} ${e.path}: ${e.message}`).join('\n')}`)
   }
   const lines: AccessLine[] = []
+  const events: Record<string, unknown>[] = []
   const arrivals = new EventEmitter()
   let asked = 0
   const gateway = await startGateway({
     config: parsed.config,
     version: 'test',
     sink: {
-      write: () => {},
+      write: line => {
+        events.push(JSON.parse(line) as Record<string, unknown>)
+      },
       writeAccess: line => {
         lines.push(JSON.parse(line) as AccessLine)
         arrivals.emit('line')
@@ -121,6 +129,7 @@ export async function startTestGateway(t: TestContext, spec: GatewaySpec): Promi
     port: gateway.address.port,
     url: `http://127.0.0.1:${gateway.address.port}`,
     lines,
+    events,
     line: async () => {
       const mine = asked++
       const late = AbortSignal.timeout(10_000)

@@ -1,0 +1,63 @@
+/** The route of the self-probe: what every other request goes through, up to where an upstream would be asked. */
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { ClientConnection, ConnectionUser } from '../exchange/client-connection.ts'
+import type { Shared } from '../exchange/route.ts'
+import type { ExchangeRecord } from '../observe/record.ts'
+import type { RouteMetrics } from '../observe/route-metrics.ts'
+
+const PROBE: ConnectionUser = { clientEnded: () => {}, clientMalformed: () => false }
+const NOT_REACHED = -1
+
+/** @param logged whether it gets an access line: the path in it is not the true one, which is a secret */
+export function answerProbe(
+  req: IncomingMessage,
+  res: ServerResponse,
+  connection: ClientConnection,
+  metrics: RouteMetrics,
+  shared: Shared,
+  logged: boolean,
+): void {
+  const began = performance.now()
+  const requestId = shared.newId()
+  shared.ledger.requests.opened++
+  connection.busy(PROBE)
+  res.writeHead(204, { 'X-Request-Id': requestId })
+  res.end()
+  res.on('close', () => connection.idle(PROBE))
+  const record: ExchangeRecord = {
+    requestId,
+    routeName: metrics.name,
+    upstreamName: '',
+    endpointUrl: '',
+    method: req.method ?? '',
+    host: req.headers.host ?? '',
+    path: '/_selfprobe',
+    proto: 'HTTP/1.1',
+    clientAddress: connection.peer.address,
+    status: 204,
+    outcome: 'completed',
+    stage: undefined,
+    party: 'none',
+    rxBytes: 0,
+    txBytes: 0,
+    abortedWrites: 0,
+    abortedWriteBytes: 0,
+    reused: false,
+    attempts: 0,
+    times: {
+      queue: NOT_REACHED,
+      connect: NOT_REACHED,
+      requestWrite: NOT_REACHED,
+      responseHeaders: NOT_REACHED,
+      responseBody: NOT_REACHED,
+      total: performance.now() - began,
+    },
+    clientAbortAge: -1,
+    timeout: undefined,
+    timeoutOverrun: 0,
+    error: undefined,
+  }
+  shared.ledger.requests.closed++
+  metrics.finished(record)
+  if (logged) shared.finished(record)
+}
