@@ -45,8 +45,8 @@ export interface KernelViewOptions {
   readonly upstreams: readonly ViewedUpstream[]
   /** Called after each reading of the table, with the sockets of ours that are in CLOSE_WAIT. */
   readonly closeWait: (found: readonly InCloseWait[], at: number) => void
-  /** For tests; ms. */
-  readonly leastIntervalMs?: number
+  /** For tests, ms: whatever a look costs. */
+  readonly intervalMs?: number
   /** For tests. */
   readonly mostRows?: number
 }
@@ -75,7 +75,7 @@ export class KernelView implements KernelCounts {
 
   constructor(options: KernelViewOptions) {
     this.#options = options
-    this.#intervalMs = options.leastIntervalMs ?? LEAST_INTERVAL_MS
+    this.#intervalMs = options.intervalMs ?? LEAST_INTERVAL_MS
     const [most] = numbersIn('/proc/sys/net/core/somaxconn') ?? []
     this.available = most !== undefined
     this.acceptQueueLimit = most === undefined ? undefined : Math.min(options.backlog, most)
@@ -134,7 +134,7 @@ export class KernelView implements KernelCounts {
         }
         held += await eachRow(path, six === 1 ? 32 : 8, row => count.add(row)).catch(skip)
       }
-      this.#intervalMs = Math.max(this.#options.leastIntervalMs ?? LEAST_INTERVAL_MS, held * COST_FACTOR)
+      this.#intervalMs = this.#options.intervalMs ?? Math.max(LEAST_INTERVAL_MS, held * COST_FACTOR)
     } catch {
       // No descriptor left, say: what was read is no count.
       return null

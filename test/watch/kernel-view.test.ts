@@ -19,7 +19,7 @@ const skip = existsSync('/proc/self/net/netstat') ? false : 'SKIPPED: no /proc h
 /** Reads at every call. */
 function viewOf(port: number, changes: Partial<KernelViewOptions> = {}): KernelView {
   const options = { listener: () => ({ address: '127.0.0.1', port }), backlog: 16, upstreams: [], closeWait: () => {} }
-  return new KernelView({ ...options, leastIntervalMs: 0, ...changes })
+  return new KernelView({ ...options, intervalMs: 0, ...changes })
 }
 
 test('connections of clients and of the pool: counted by side and state; the ports towards an endpoint too', {
@@ -66,7 +66,7 @@ test('more sockets than may be looked at: the table is left out, and that is cou
 })
 
 test('asked again within the interval: the same reading', { skip }, async () => {
-  const view = viewOf(1, { leastIntervalMs: 60_000 })
+  const view = viewOf(1, { intervalMs: 60_000 })
   await view.refresh()
   const { reading } = view
   await view.refresh()
