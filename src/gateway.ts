@@ -3,9 +3,8 @@ import { randomBytes } from 'node:crypto'
 import type { AddressInfo } from 'node:net'
 import { type AdminServer, startAdmin } from './admin.ts'
 import type { Config } from './config/config.ts'
-import type { Exchange } from './exchange/exchange.ts'
 import { trustedBy } from './exchange/peer.ts'
-import { type BoundRoute, bindRoute, type Shared } from './exchange/route.ts'
+import { type BoundRoute, bindRoute, type InFlight, type Shared } from './exchange/route.ts'
 import { SocketTable } from './exchange/socket-table.ts'
 import { Vanished } from './exchange/vanished.ts'
 import { Ledger } from './observe/ledger.ts'
@@ -46,7 +45,7 @@ export async function startGateway({ config, sink, version }: GatewayParts): Pro
   let quiet: (() => void) | undefined
 
   const inflight = (): number => routes.reduce((sum, route) => sum + route.inflight.size, 0)
-  const exchanges = (): Exchange[] => routes.flatMap(route => [...route.inflight])
+  const exchanges = (): InFlight[] => routes.flatMap(route => [...route.inflight])
   ledger.requests.live = inflight
   ledger.timers.live = () => exchanges().filter(exchange => exchange.ticking).length
   ledger.slots.live = () => sum([...upstreams.values()].flatMap(({ endpoints }) => endpoints.map(e => e.borrowedNow)))
@@ -92,7 +91,15 @@ export async function startGateway({ config, sink, version }: GatewayParts): Pro
     const upstream = upstreams.get(route.upstream)
     if (upstream === undefined) throw new Error(`route ${route.name}: no upstream ${route.upstream}`)
     const { reuse } = metrics.upstream(route.upstream)
-    const bound = bindRoute(route, config, upstream, metrics.route(route.name), reuse, shared)
+    const bound = bindRoute(
+      route,
+      config,
+      upstream,
+      metrics.route(route.name),
+      metrics.websocket(route.name),
+      reuse,
+      shared,
+    )
     routes.push(bound)
     byName.set(route.name, bound)
   }
@@ -134,6 +141,7 @@ export async function startGateway({ config, sink, version }: GatewayParts): Pro
       const done = new Promise<void>(resolve => {
         quiet = resolve
       })
+      for (const exchange of exchanges()) exchange.drain?.()
       if (inflight() > 0) await within(config.drain.deadlineMs, done)
       const left = exchanges()
       for (const exchange of left) exchange.drainKill()

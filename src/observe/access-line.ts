@@ -6,7 +6,7 @@
  * words goes through it.
  */
 import { type LogLevel, OUTCOMES } from '../outcome.ts'
-import type { ExchangeRecord } from './record.ts'
+import type { ExchangeRecord, WebSocketEnd } from './record.ts'
 
 /** Anything beside printable ASCII without `"` and `\`. */
 const NEEDS_CARE = /[^\x20\x21\x23-\x5b\x5d-\x7e]/
@@ -68,6 +68,10 @@ function errorField(error: Error): string {
   return `,"error":{"code":${quoted(String(code))},"message":${quoted(String(told.message))}}`
 }
 
+function websocketFields({ mode, by, code }: WebSocketEnd): string {
+  return `,"websocket":"${mode}","closed_by":"${by}","close_code":${code}`
+}
+
 /**
  * The line of an exchange, with its newline.
  * @param timeMs wall clock, ms since the epoch: when the exchange ended
@@ -89,6 +93,7 @@ export function accessLine(record: ExchangeRecord, timeMs: number): string {
     duration('t_response_headers', times.responseHeaders) +
     duration('t_response_body', times.responseBody) +
     duration('t_total', times.total) +
+    (record.websocket === undefined ? '' : websocketFields(record.websocket)) +
     (error === undefined ? '' : errorField(error)) +
     '}\n'
   )

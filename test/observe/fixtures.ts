@@ -70,6 +70,7 @@ const ordersRoute: Config['routes'][number] = {
   limits: { bodyBytes: sourced(10 * 2 ** 20), inFlight: sourced(1024) },
   requestHeaders: { set: [], remove: [] },
   responseHeaders: { set: [], remove: [] },
+  websocket: null,
 }
 
 /** Two routes, `orders` and the streaming `events` (no `request` deadline), to one upstream of two endpoints. */
