@@ -61,6 +61,7 @@ export async function startAdmin(config: Config, deps: AdminDeps): Promise<Admin
         path: exchange.path,
         client: exchange.clientAddress,
         endpoint: exchange.endpointUrl,
+        ...(exchange.websocketMode === undefined ? {} : { websocket: exchange.websocketMode }),
       })),
     )
   })

@@ -3,9 +3,8 @@ import { randomBytes } from 'node:crypto'
 import type { AddressInfo } from 'node:net'
 import { type AdminServer, startAdmin } from './admin.ts'
 import type { Config } from './config/config.ts'
-import type { Exchange } from './exchange/exchange.ts'
 import { trustedBy } from './exchange/peer.ts'
-import { type BoundRoute, bindRoute, type Shared } from './exchange/route.ts'
+import { type BoundRoute, bindRoute, type InFlight, type Shared } from './exchange/route.ts'
 import { SocketTable } from './exchange/socket-table.ts'
 import { Vanished } from './exchange/vanished.ts'
 import { Ledger } from './observe/ledger.ts'
@@ -49,9 +48,9 @@ export async function startGateway({ config, sink, version, watchdog = false }: 
   let quiet: (() => void) | undefined
 
   const inflight = (): number => routes.reduce((sum, route) => sum + route.inflight.size, 0)
-  const exchanges = (): Exchange[] => routes.flatMap(route => [...route.inflight])
+  const exchanges = (): InFlight[] => routes.flatMap(route => [...route.inflight])
   ledger.requests.live = inflight
-  ledger.timers.live = () => exchanges().filter(exchange => exchange.inside.timeouts.ticking).length
+  ledger.timers.live = () => exchanges().filter(({ inside, ticking }) => inside?.timeouts.ticking ?? ticking).length
   ledger.slots.live = () => sum([...upstreams.values()].flatMap(({ endpoints }) => endpoints.map(e => e.borrowedNow)))
 
   const watch = new Watch({
@@ -107,7 +106,15 @@ export async function startGateway({ config, sink, version, watchdog = false }: 
     const upstream = upstreams.get(route.upstream)
     if (upstream === undefined) throw new Error(`route ${route.name}: no upstream ${route.upstream}`)
     const { reuse } = metrics.upstream(route.upstream)
-    const bound = bindRoute(route, config, upstream, metrics.route(route.name), reuse, shared)
+    const bound = bindRoute(
+      route,
+      config,
+      upstream,
+      metrics.route(route.name),
+      metrics.websocket(route.name),
+      reuse,
+      shared,
+    )
     routes.push(bound)
     byName.set(route.name, bound)
   }
@@ -157,6 +164,7 @@ export async function startGateway({ config, sink, version, watchdog = false }: 
       const done = new Promise<void>(resolve => {
         quiet = resolve
       })
+      for (const exchange of exchanges()) exchange.drain?.()
       if (inflight() > 0) await within(config.drain.deadlineMs, done)
       const left = exchanges()
       for (const exchange of left) exchange.drainKill()

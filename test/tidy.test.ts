@@ -14,6 +14,8 @@ const FLOORS: readonly (readonly string[])[] = [
   ['gateway.ts'],
   ['server', 'admin.ts'],
   ['prove', 'demo', 'lint', 'explain', 'doctor', 'rules', 'watch'],
+  // Above exchange: a handshake is made of the parts that an exchange is made of.
+  ['websocket'],
   ['exchange'],
   ['upstream'],
   ['observe'],
@@ -32,6 +34,7 @@ const SINGLE_IMPORTERS: Readonly<Record<string, readonly string[]>> = {
   pino: ['src/observe/'],
   'prom-client': ['src/observe/'],
   yaml: ['src/config/'],
+  ws: ['src/websocket/'],
 }
 
 /** `process.` belongs to cli.ts; these are no readings of argv, env or signals, and stand where they are needed. */

@@ -21,11 +21,13 @@ import type { BoundRoute, Shared } from '../exchange/route.ts'
 import type { Metrics } from '../observe/metrics.ts'
 import { NO_ROUTE, SELFPROBE_ROUTE } from '../observe/route-metrics.ts'
 import type { SelfProbe } from '../watch/self-probe.ts'
+import { Upgrade } from '../websocket/upgrade.ts'
 import { unacceptable } from './door.ts'
 import { connectRefusal, malformed, parseRefusal } from './parse-error.ts'
 import { answerProbe } from './probe-answer.ts'
 import { type Refusal, Refuser } from './refusal.ts'
 import { hostnameOf, readTarget } from './target.ts'
+import { GatewayRequest, responseOn } from './upgrade.ts'
 
 /** What the door knows of a request; carried to the route on the request itself. */
 interface Arrival {
@@ -35,6 +37,8 @@ interface Arrival {
   encodedSlash: boolean
   /** The tree of routes it is looked up in: a host's, or the general one. */
   hostTree: boolean
+  /** What came behind the head of a request for WebSocket; undefined: it is none. */
+  upgradeHead: Buffer | undefined
 }
 const ARRIVAL = Symbol('hopgate.arrival')
 type Arrived = IncomingMessage & { [ARRIVAL]: Arrival }
@@ -191,6 +195,7 @@ function createDoor(
     // Node 20 adds a second to it: ClientConnection has its own.
     keepAliveTimeout: 0,
     noDelay: true,
+    IncomingMessage: GatewayRequest,
     // Node would answer 400 itself, unobserved.
     requireHostHeader: false,
     insecureHTTPParser: false,
@@ -200,7 +205,7 @@ function createDoor(
   server.maxHeadersCount = 0
   server.timeout = 0
 
-  const enter = (req: IncomingMessage, res: ServerResponse, expectsContinue: boolean): void => {
+  const enter = (req: IncomingMessage, res: ServerResponse, expectsContinue: boolean, upgradeHead?: Buffer): void => {
     const connection = connectionOf(req.socket)
     if (connection === undefined) return
     const host = req.headers.host
@@ -228,6 +233,7 @@ function createDoor(
       expectsContinue,
       encodedSlash: read.encodedSlash,
       hostTree,
+      upgradeHead,
     }
     req.url = hostTree ? treeOf(tree) + read.target : read.target
     route(req, res)
@@ -270,6 +276,15 @@ function createDoor(
   server.on('checkContinue', (req, res) => arrive(req, res, true))
   // An expectation that nobody knows (RFC 9110 section 10.1.1 leaves the choice): dropped, and the request served.
   server.on('checkExpectation', (req, res) => arrive(req, res, false))
+  server.on('upgrade', (req: IncomingMessage, socket: Socket, head: Buffer) => {
+    const connection = connectionOf(socket)
+    if (connection === undefined || connection.closing) {
+      socket.destroy()
+      return
+    }
+    connection.requests++
+    enter(req, responseOn(req, socket), false, head)
+  })
   server.on('connect', (req: IncomingMessage, socket: Socket) => {
     const connection = connectionOf(socket)
     connection?.inTurn(() => refuser.refuseRaw(connection, connectRefusal(ROUTABLE), 'CONNECT', req.url ?? ''))
@@ -305,9 +320,18 @@ function createDoor(
 function begin(route: BoundRoute, req: Arrived, res: ServerResponse, refuser: Refuser): void {
   const connection = connectionOf(req.socket)
   if (connection === undefined) return
-  const { target, expectsContinue, encodedSlash } = req[ARRIVAL]
+  const { target, expectsContinue, encodedSlash, upgradeHead } = req[ARRIVAL]
   if (encodedSlash && route.config.match.encodedSlashes === 'refuse') {
     refuser.refuse(req, res, connection, malformed('an encoded slash'))
+    return
+  }
+  if (upgradeHead !== undefined) {
+    const upgrade = new Upgrade(route, req, res, connection, target)
+    try {
+      upgrade.begin(upgradeHead)
+    } catch (error) {
+      upgrade.fail(error as Error)
+    }
     return
   }
   const exchange = new Exchange(route, req, res, connection, target, expectsContinue)

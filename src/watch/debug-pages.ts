@@ -18,7 +18,7 @@ export function stuckPage(routes: readonly BoundRoute[], share: number) {
   const at = performance.now()
   const all = routes.flatMap(({ inflight }) => [...inflight])
   const late = all
-    .map(exchange => ({ exchange, nearest: exchange.inside.timeouts.nearest(at), byMs: overdueMs(exchange, at) }))
+    .map(exchange => ({ exchange, nearest: exchange.inside?.timeouts.nearest(at), byMs: overdueMs(exchange, at) }))
     .filter(({ nearest, byMs }) => byMs > 0 || (nearest !== undefined && nearest.share >= share))
     .sort((a, b) => (b.nearest?.share ?? Infinity) - (a.nearest?.share ?? Infinity))
   const stages = new Map<string, { count: number; oldest_ms: number }>()

@@ -1,8 +1,7 @@
 /** Everything that watches over a running gateway, built and ended together. */
 import type { AddressInfo } from 'node:net'
 import type { Config } from '../config/config.ts'
-import type { Exchange } from '../exchange/exchange.ts'
-import type { BoundRoute } from '../exchange/route.ts'
+import type { BoundRoute, InFlight } from '../exchange/route.ts'
 import { nameOf } from '../exchange/socket-table.ts'
 import type { KernelCounts } from '../observe/kernel-metrics.ts'
 import type { GatewayLog } from '../observe/logger.ts'
@@ -145,8 +144,9 @@ export class Watch implements WatchCounts {
     else events.error({ why }, 'the self-probe fails: /healthz is 503')
   }
 
-  #outlived(exchange: Exchange, byMs: number): void {
+  #outlived(exchange: InFlight, byMs: number): void {
     const at = performance.now()
+    if (exchange.inside === undefined) return
     const { timeouts, timeline } = exchange.inside
     const { queue, connect, requestWrite, responseHeaders, responseBody } = timeline.times(at)
     const reached = Object.entries({
@@ -183,7 +183,7 @@ export class Watch implements WatchCounts {
 }
 
 /** An exchange as log lines and pages name it. */
-export function described(exchange: Exchange, at: number) {
+export function described(exchange: InFlight, at: number) {
   return {
     request_id: exchange.requestId,
     route: exchange.route.name,
