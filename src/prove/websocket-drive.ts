@@ -30,6 +30,8 @@ const SAME_INSTANT_MS = 2
 
 export async function driveUpgrade(stage: Stage, plan: UpgradePlan): Promise<Witness> {
   const { ground, requests, one } = stage
+  // It speaks no WebSocket; and a connection that says nothing runs into a timeout of its own.
+  stage.client.leave('rst')
   const socket = connect({ port: ground.port, host: '127.0.0.1', noDelay: true, allowHalfOpen: true })
   let head = ''
   let switchedAt: number | undefined
@@ -85,7 +87,8 @@ export async function driveUpgrade(stage: Stage, plan: UpgradePlan): Promise<Wit
     await ground.until(() => endedAt !== undefined, stage.patienceMs * (plan.answersPings ? 1 : 2))
     clearInterval(pinging)
     if (switchedAt === undefined) throw new NotProvoked(one, `no 101: ${head.slice(0, 40)}`)
-    await ground.until(() => closedBy !== undefined && ground.lines.length > 0, SETTLE_MS)
+    const written = (): boolean => ground.lines.some(({ fields }) => fields['websocket'] !== undefined)
+    await ground.until(() => closedBy !== undefined && written(), SETTLE_MS)
     const opened: Start = { after: sentAt, before: switchedAt }
     const starts = new Map<TimeoutName | 'else', Start>([['else', opened]])
     if (pingedAt !== undefined) {
