@@ -37,9 +37,12 @@ export interface GatewayParts {
   readonly version: string
   /** A thread that watches the event loop: for a process of the gateway's own. Default: none. */
   readonly watchdog?: boolean
+  /** The kernel's view of it in its metrics. Default: yes; to be left out where many gateways live in one process. */
+  readonly kernelView?: boolean
 }
 
-export async function startGateway({ config, sink, version, watchdog = false }: GatewayParts): Promise<Gateway> {
+export async function startGateway(parts: GatewayParts): Promise<Gateway> {
+  const { config, sink, version, watchdog = false, kernelView = true } = parts
   const ledger = new Ledger()
   const log = createLogger(sink, config.log.level)
   const upstreams = new Map(config.upstreams.map(upstream => [upstream.name, new Upstream(upstream, ledger.slots)]))
@@ -56,6 +59,7 @@ export async function startGateway({ config, sink, version, watchdog = false }: 
   const watch = new Watch({
     config,
     watchdog,
+    kernelView,
     routes,
     upstreams: [...upstreams.values()],
     log,

@@ -21,6 +21,8 @@ export interface WatchParts {
   readonly log: GatewayLog
   /** With the watchdog, unless it is configured to be off: for a process that is the gateway's alone. */
   readonly watchdog: boolean
+  /** With the kernel's view in the metrics. */
+  readonly kernelView: boolean
   /** Where clients connect; undefined while nobody listens. */
   readonly listener: () => AddressInfo | undefined
 }
@@ -105,6 +107,7 @@ export class Watch implements WatchCounts {
     }
     this.#overdue.start()
     this.probe?.start()
+    if (!this.#parts.kernelView) return
     this.#kernel.start()
     if (!this.#kernel.available) {
       this.#parts.log.events.info('no /proc here: the metrics of the kernel (sockets, accept queue) are absent')
@@ -113,7 +116,7 @@ export class Watch implements WatchCounts {
 
   /** To be awaited before the metrics are shown. Never rejects. */
   refresh(): Promise<void> {
-    return this.#kernel.refresh()
+    return this.#parts.kernelView ? this.#kernel.refresh() : Promise.resolve()
   }
 
   /** The gateway is about to stop listening: that it then does not answer itself is no illness. */
