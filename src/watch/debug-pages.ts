@@ -48,7 +48,7 @@ export function stuckPage(routes: readonly BoundRoute[], share: number) {
 }
 
 /** Those that belong to a connection, and to no route: they run before a request is known, or between two. */
-const OF_CONNECTIONS: readonly TimeoutName[] = ['listen.timeouts.headers', 'listen.timeouts.keepalive']
+export const OF_CONNECTIONS: readonly TimeoutName[] = ['listen.timeouts.headers', 'listen.timeouts.keepalive']
 
 /** `/-/effective`: every timeout as it holds, where it was written, and what it has done since the start. */
 export function effectivePage(config: Config, routes: readonly BoundRoute[], none: RouteMetrics) {
