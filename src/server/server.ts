@@ -26,6 +26,7 @@ import { unacceptable } from './door.ts'
 import { connectRefusal, malformed, parseRefusal } from './parse-error.ts'
 import { answerProbe } from './probe-answer.ts'
 import { type Refusal, Refuser } from './refusal.ts'
+import { RouteMemo } from './route-memo.ts'
 import { hostnameOf, readTarget } from './target.ts'
 import { GatewayRequest, responseOn } from './upgrade.ts'
 
@@ -75,8 +76,14 @@ export async function startServer(listen: ListenConfig, deps: ServerDeps): Promi
   /** The probe's: no clients. */
   const probes = new Set<Socket>()
 
+  const memo = new RouteMemo<BoundRoute>()
   const app: FastifyInstance = Fastify({
-    serverFactory: route => createDoor(listen, deps, refuser, hosts, { sockets, probes }, route),
+    serverFactory: route =>
+      createDoor(listen, deps, refuser, hosts, { sockets, probes }, (req, res) => {
+        const known = memo.find(req.method ?? '', req.url ?? '')
+        if (known === undefined) route(req, res)
+        else begin(known, req as Arrived, res, refuser)
+      }),
     exposeHeadRoutes: false,
     return503OnClosing: false,
     // The door answers what is not HTTP; Fastify's own handler would write its 400 before the answer that is still due.
@@ -117,7 +124,10 @@ export async function startServer(listen: ListenConfig, deps: ServerDeps): Promi
           const req = request.raw as Arrived
           // The general `/*` takes the paths of every host's tree: more specific general routes go before it.
           if (host === null && req[ARRIVAL].hostTree) amongGeneral(req, reply.raw)
-          else begin(route, req, reply.raw, refuser)
+          else {
+            memo.remember(req.method ?? '', req.url ?? '', route)
+            begin(route, req, reply.raw, refuser)
+          }
         },
         handler: unreachable,
       })
