@@ -56,7 +56,9 @@ function call(url, { patienceMs = 10_000, upload = 0, method = upload > 0 ? 'POS
 /** `{ 200: 12, left: 3 }` */
 class Tally {
   counts = {}
+  total = 0
   add(result) {
+    this.total++
     this.counts[result] = (this.counts[result] ?? 0) + 1
   }
   toString() {
@@ -91,7 +93,7 @@ async function waves(everyMs, callers, one) {
   const tally = new Tally()
   const over = during(incidentMs)
   while (!over()) {
-    const next = delay(everyMs)
+    const next = delay(Math.min(everyMs, incidentMs))
     await Promise.all(Array.from({ length: callers }, () => one().then(result => tally.add(result))))
     await next
   }
@@ -115,7 +117,10 @@ const incidents = {
     look: 'requests go on at the same speed; hopgate_log_sink_up 0 or hopgate_log_dropped_total grows',
     run: async () => {
       await put(LOGREADER_CONTROL, 'stop')
-      return steadily(100, during(incidentMs), () => call(`${FRONT}/orders/1`))
+      // More lines than the pipe and log.buffer hold.
+      const tally = new Tally()
+      const over = during(incidentMs)
+      return steadily(200, () => over() && tally.total >= 500, () => call(`${FRONT}/orders/1`), tally)
     },
     end: () => put(LOGREADER_CONTROL, 'read'),
   },
@@ -144,7 +149,7 @@ const incidents = {
       const tally = new Tally()
       const over = during(incidentMs)
       while (!over()) {
-        const next = delay(10_000)
+        const next = delay(Math.min(10_000, incidentMs))
         await Promise.all(Array.from({ length: Number(CONNECTIONS) }, () => onFreshConnection().then(r => tally.add(r))))
         await (over() ? undefined : next)
       }
