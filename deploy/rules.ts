@@ -61,7 +61,12 @@ export function renderTarget({ config, scale, wrap }: RuleTarget, runbooks: read
   const rules = execFileSync(
     process.execPath,
     ['--import', 'tsx', 'src/cli.ts', 'rules', '-c', config, '--scale', scale, ...runbooks],
-    { cwd: root, encoding: 'utf8', env: { PATH: process.env['PATH'], ...ENVIRONMENT }, stdio: ['ignore', 'pipe', 'pipe'] },
+    {
+      cwd: root,
+      encoding: 'utf8',
+      env: { PATH: process.env['PATH'], ...ENVIRONMENT },
+      stdio: ['ignore', 'pipe', 'pipe'],
+    },
   )
   return wrap(rules)
 }

@@ -82,7 +82,12 @@ interface Gateway {
 type Happening =
   | { readonly what: 'arrival' | 'stall-over' }
   | { readonly what: 'worked'; readonly exchange: Exchange }
-  | { readonly what: 'times-out'; readonly exchange: Exchange; readonly outcome: Simulated; readonly only?: Exchange['state'] }
+  | {
+      readonly what: 'times-out'
+      readonly exchange: Exchange
+      readonly outcome: Simulated
+      readonly only?: Exchange['state']
+    }
 
 export function simulate(world: World): History {
   const run = new Run(world)
@@ -119,7 +124,7 @@ class Run {
       this.#now = time
       this.#perform(happening)
     }
-    while (this.#agenda.next(perform)) continue
+    while (this.#agenda.next(perform));
     return {
       ended: this.#ended,
       mostConnections: this.#mostConnections,
@@ -133,16 +138,19 @@ class Run {
   #perform(happening: Happening): void {
     switch (happening.what) {
       case 'arrival':
-        return this.#arrive()
+        this.#arrive()
+        return
       case 'worked':
         this.#idleWorkers++
         if (happening.exchange.state === 'ended') this.#wasted++
         else this.#end(happening.exchange, 'completed')
-        return this.#work()
+        this.#work()
+        return
       case 'stall-over': {
         const backlog = this.#backlog.slice(this.#backlogHead)
         this.#left = { backlog: backlog.length, forNobody: backlog.filter(({ state }) => state === 'ended').length }
-        return this.#work()
+        this.#work()
+        return
       }
       case 'times-out': {
         const { exchange, outcome, only } = happening

@@ -47,7 +47,9 @@ const mounts: readonly Mount[] = Object.entries(services).flatMap(([name, { volu
   }),
 )
 /** On this machine, from the root of the repository. */
-const bound = mounts.filter(({ source }) => source.startsWith('.')).map(mount => ({ ...mount, source: join(FOLDER, mount.source) }))
+const bound = mounts
+  .filter(({ source }) => source.startsWith('.'))
+  .map(mount => ({ ...mount, source: join(FOLDER, mount.source) }))
 
 test('every YAML file of deploy/ parses without a warning', () => {
   const files = filesBelow('deploy').filter(file => /\.ya?ml$/.test(file))
@@ -63,7 +65,10 @@ test('compose.yaml is what the Compose Specification allows', () => {
   ) as object
   const validate = new Ajv2019({ strict: false, allErrors: true, formats: { duration: true } }).compile(schema)
   assert.ok(validate(compose), JSON.stringify(validate.errors, null, 1))
-  assert.ok(!validate({ services: { hopgate: { ...service('hopgate'), port: ['8080:8080'] } } }), 'a misspelt key is noticed')
+  assert.ok(
+    !validate({ services: { hopgate: { ...service('hopgate'), port: ['8080:8080'] } } }),
+    'a misspelt key is noticed',
+  )
 })
 
 test('what it mounts, builds and depends on exists', () => {
@@ -71,7 +76,8 @@ test('what it mounts, builds and depends on exists', () => {
     // Made by its own script, and checked by its own test.
     if (source !== 'deploy/grafana') assert.ok(existsSync(join(root, source)), `${name}: ${source}`)
   }
-  for (const { source } of mounts.filter(mount => !mount.source.startsWith('.'))) assert.ok(source in compose.volumes, source)
+  for (const { source } of mounts.filter(mount => !mount.source.startsWith('.')))
+    assert.ok(source in compose.volumes, source)
   const { context = '', dockerfile = '' } = service('hopgate').build ?? {}
   assert.ok(existsSync(join(root, FOLDER, context, dockerfile)))
   for (const [name, { depends_on = [] }] of Object.entries(services)) {
@@ -109,18 +115,27 @@ test('who is called is called by a name and a port that exist', () => {
   assert.ok(environment.length >= 5)
   for (const [name, { hostname, port }] of environment) {
     const { environment: its = {}, image } = service(hostname)
-    const listens = [its['PORT'], its['CONTROL_PORT'], ...(hostname === 'hopgate' ? ['8080'] : []), ...(image?.startsWith('nginx') ? [''] : [])]
+    const listens = [
+      its['PORT'],
+      its['CONTROL_PORT'],
+      ...(hostname === 'hopgate' ? ['8080'] : []),
+      ...(image?.startsWith('nginx') ? [''] : []),
+    ]
     assert.ok(listens.includes(port), `${name} -> ${hostname}:${port}`)
   }
   const prometheus = onlyDocument<{
     rule_files: readonly string[]
     scrape_configs: readonly { static_configs: readonly { targets: readonly string[] }[] }[]
   }>(`${FOLDER}/prometheus.yml`)
-  assert.deepEqual(prometheus.scrape_configs.flatMap(job => job.static_configs.flatMap(({ targets }) => targets)), [
-    'hopgate:9464',
-  ])
+  assert.deepEqual(
+    prometheus.scrape_configs.flatMap(job => job.static_configs.flatMap(({ targets }) => targets)),
+    ['hopgate:9464'],
+  )
   for (const file of prometheus.rule_files) {
-    assert.ok(bound.some(mount => mount.service === 'prometheus' && mount.target === `/etc/prometheus/${file}`), file)
+    assert.ok(
+      bound.some(mount => mount.service === 'prometheus' && mount.target === `/etc/prometheus/${file}`),
+      file,
+    )
   }
   assert.match(text(`${FOLDER}/nginx-upstream.conf`), /server hopgate:8080 /)
 })
@@ -143,37 +158,63 @@ test('Grafana finds its dashboards, and they their data source', () => {
   const { datasources } = onlyDocument<{ datasources: readonly { url: string; uid: string }[] }>(
     `${FOLDER}/grafana/provisioning/datasources/prometheus.yaml`,
   )
-  assert.deepEqual(datasources.map(({ url }) => url), ['http://prometheus:9090'])
+  assert.deepEqual(
+    datasources.map(({ url }) => url),
+    ['http://prometheus:9090'],
+  )
 })
 
-test('its configuration passes, and agrees with compose.yaml and with nginx', { skip: withoutNeighbours }, () => {
+test('its configuration passes, and agrees with compose.yaml', { skip: withoutNeighbours }, () => {
   const config = configOf(`${FOLDER}/hopgate.yaml`)
-  assert.deepEqual([config.listen.address.port, config.admin.address.port], [8080, 9464])
+  assert.deepEqual([config.listen.address.port, config.admin.port], [8080, 9464])
   const grace = seconds(service('hopgate').stop_grace_period ?? '')
   assert.ok(grace > (config.drain.delayMs + config.drain.deadlineMs) / 1000 + 1)
-  const { front } = config.neighbours
-  assert.equal(nginxValue('deploy/nginx/hopgate.conf', 'proxy_read_timeout') * 1000, front.responseTimeoutMs)
-  assert.equal(nginxValue(`${FOLDER}/nginx-upstream.conf`, 'keepalive_timeout') * 1000, front.keepaliveIdleMs)
+})
+
+test('the timeouts of nginx that its configuration states are those of nginx', () => {
+  const { neighbours } = onlyDocument<{
+    neighbours: { front: Record<string, string>; kubernetes: Record<string, string> }
+  }>(`${FOLDER}/hopgate.yaml`)
+  assert.deepEqual(
+    [seconds(neighbours.front['response_timeout'] ?? ''), seconds(neighbours.front['keepalive_idle'] ?? '')],
+    [
+      nginxValue('deploy/nginx/hopgate.conf', 'proxy_read_timeout'),
+      nginxValue(`${FOLDER}/nginx-upstream.conf`, 'keepalive_timeout'),
+    ],
+  )
+  assert.equal(neighbours.kubernetes['termination_grace_period'], service('hopgate').stop_grace_period)
 })
 
 test('hopgate lint finds no error in it', { skip: withoutNeighbours }, () => {
-  const said = execFileSync(process.execPath, ['--import', 'tsx', 'src/cli.ts', 'lint', '-c', `${FOLDER}/hopgate.yaml`], {
-    cwd: root,
-    encoding: 'utf8',
-  })
+  const said = execFileSync(
+    process.execPath,
+    ['--import', 'tsx', 'src/cli.ts', 'lint', '-c', `${FOLDER}/hopgate.yaml`],
+    {
+      cwd: root,
+      encoding: 'utf8',
+    },
+  )
   assert.match(said, /nothing found/)
 })
 
-test('Prometheus takes its configuration and the rules', { skip: without('promtool', 'apt-get install prometheus') }, t => {
+test('Prometheus takes its configuration and the rules', {
+  skip: without('promtool', 'apt-get install prometheus'),
+}, t => {
   const promtool = program('promtool') as string
   const said = execFileSync(promtool, ['check', 'config', join(root, FOLDER, 'prometheus.yml')], { encoding: 'utf8' })
   assert.match(said, /SUCCESS: \d+ rules found/)
   t.diagnostic(said.trim().split('\n').join('; '))
 })
 
-test('the rules are those that hopgate makes of the configurations; else: npm run deploy:rules', { skip: withoutRules }, async () => {
+test('the rules are those that hopgate makes of the configurations; else: npm run deploy:rules', {
+  skip: withoutRules,
+}, async () => {
   const { RULE_TARGETS, renderTarget } = await import('../../deploy/rules.ts')
   for (const target of RULE_TARGETS) {
-    assert.equal(text(target.file), renderTarget(target), `${target.file} is old: npm run deploy:rules, in ${dirname(target.file)}`)
+    assert.equal(
+      text(target.file),
+      renderTarget(target),
+      `${target.file} is old: npm run deploy:rules, in ${dirname(target.file)}`,
+    )
   }
 })

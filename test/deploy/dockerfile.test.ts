@@ -56,7 +56,13 @@ test('its steps, in an empty folder: what comes out runs, has no development pac
 })
 
 test("the image's health check says 0 to a server that is well, 1 to one that is not", async t => {
-  const [, command = ''] = /HEALTHCHECK.*?CMD (\[.*\])$/s.exec(dockerfile.replaceAll(/\\\n\s*/g, '').split('\n').find(line => line.startsWith('HEALTHCHECK')) ?? '') ?? []
+  const [, command = ''] =
+    /HEALTHCHECK.*?CMD (\[.*\])$/s.exec(
+      dockerfile
+        .replaceAll(/\\\n\s*/g, '')
+        .split('\n')
+        .find(line => line.startsWith('HEALTHCHECK')) ?? '',
+    ) ?? []
   const [node = '', ...args] = JSON.parse(command) as string[]
   const folder = mkdtempSync(join(tmpdir(), 'hopgate-health-'))
   t.after(() => rmSync(folder, { recursive: true }))
@@ -73,7 +79,11 @@ test("the image's health check says 0 to a server that is well, 1 to one that is
   t.after(() => child.kill('SIGKILL'))
   const [port] = (await once(child.stdout, 'data')) as [Buffer]
   const ask = async (at: string): Promise<unknown> => {
-    const asked = spawn(node, args.map(arg => arg.replace('127.0.0.1:9464', `127.0.0.1:${at}`)), { stdio: 'ignore' })
+    const asked = spawn(
+      node,
+      args.map(arg => arg.replace('127.0.0.1:9464', `127.0.0.1:${at}`)),
+      { stdio: 'ignore' },
+    )
     const [code] = (await once(asked, 'exit')) as [number]
     return code
   }

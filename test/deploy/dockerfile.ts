@@ -38,8 +38,13 @@ export function parseDockerfile(text: string): readonly Instruction[] {
 
 /** .dockerignore, as far as this repository uses it: names of the top level, and `*.ending`. */
 function ignored(root: string): (path: string) => boolean {
-  const patterns = readFileSync(join(root, '.dockerignore'), 'utf8').split('\n').filter(line => line !== '')
-  return path => patterns.some(pattern => (pattern.startsWith('*') ? path.endsWith(pattern.slice(1)) : path.split('/')[0] === pattern))
+  const patterns = readFileSync(join(root, '.dockerignore'), 'utf8')
+    .split('\n')
+    .filter(line => line !== '')
+  return path =>
+    patterns.some(pattern =>
+      pattern.startsWith('*') ? path.endsWith(pattern.slice(1)) : path.split('/')[0] === pattern,
+    )
 }
 
 /**
@@ -61,7 +66,17 @@ export function replay(
       if (as !== undefined && as !== 'AS') throw new Error(`FROM ${rest}`)
       const place = join(folder, label)
       mkdirSync(place)
-      stages.push({ name: label, from, folder: place, workdir: '/', env: {}, entrypoint: [], cmd: [], user: null, healthcheck: null })
+      stages.push({
+        name: label,
+        from,
+        folder: place,
+        workdir: '/',
+        env: {},
+        entrypoint: [],
+        cmd: [],
+        user: null,
+        healthcheck: null,
+      })
       continue
     }
     const stage = stages.at(-1)
@@ -88,7 +103,10 @@ export function replay(
           const from = join(source, file)
           if (!existsSync(from)) throw new Error(`COPY of what there is not: ${file}`)
           const into = target.endsWith('/') && !statSync(from).isDirectory() ? join(target, basename(file)) : target
-          cpSync(from, target.startsWith('/') ? join(stage.folder, into) : join(cwd, into), { recursive: true, verbatimSymlinks: true })
+          cpSync(from, target.startsWith('/') ? join(stage.folder, into) : join(cwd, into), {
+            recursive: true,
+            verbatimSymlinks: true,
+          })
         }
         break
       }

@@ -24,8 +24,17 @@ interface Running {
 }
 
 /** Ends with the test; what it wrote is in the failure of whoever waits for it. */
-function start(t: TestContext, command: string, args: readonly string[], env: Readonly<Record<string, string>>): Running {
-  const child = spawn(command, args, { cwd: root, env: { PATH: process.env['PATH'], ...env }, stdio: ['ignore', 'pipe', 'pipe'] })
+function start(
+  t: TestContext,
+  command: string,
+  args: readonly string[],
+  env: Readonly<Record<string, string>>,
+): Running {
+  const child = spawn(command, args, {
+    cwd: root,
+    env: { PATH: process.env['PATH'], ...env },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  })
   let said = ''
   for (const stream of [child.stdout, child.stderr]) {
     stream.on('data', (chunk: Buffer) => {
@@ -65,7 +74,9 @@ async function until(what: string, holds: () => Promise<boolean>, whose: readonl
 const answers = (url: string) => async (): Promise<boolean> => (await fetch(url)).status < 500
 
 function nginxConfig(folder: string, front: number, gateway: number): string {
-  const temporary = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi'].map(name => `${name}_temp_path ${folder}/${name};`)
+  const temporary = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi'].map(
+    name => `${name}_temp_path ${folder}/${name};`,
+  )
   const server = text('deploy/nginx/hopgate.conf')
     .replaceAll('/var/log/nginx/', `${folder}/`)
     .replace('listen 80 ', `listen 127.0.0.1:${front} `)
@@ -80,7 +91,16 @@ test('the five incidents of the compose scenario happen, are called by their nam
   const folder = mkdtempSync(join(tmpdir(), 'hopgate-scenario-'))
   t.after(() => rmSync(folder, { recursive: true, force: true }))
   const ports = await freePorts(8)
-  const [front = 0, gateway = 0, admin = 0, orders = 0, ordersControl = 0, reports = 0, reportsControl = 0, reader = 0] = ports
+  const [
+    front = 0,
+    gateway = 0,
+    admin = 0,
+    orders = 0,
+    ordersControl = 0,
+    reports = 0,
+    reportsControl = 0,
+    reader = 0,
+  ] = ports
   const local = (port: number): string => `http://127.0.0.1:${port}`
   const service = (name: string, port: number, control: number): Running =>
     start(t, process.execPath, [join(SERVICES, 'flaky.mjs')], {
@@ -96,11 +116,17 @@ test('the five incidents of the compose scenario happen, are called by their nam
     CONTROL_PORT: String(reader),
   })
   const backends = [service('orders', orders, ordersControl), service('reports', reports, reportsControl), logreader]
-  for (const control of [ordersControl, reportsControl, reader]) await until('controls', answers(local(control)), backends)
+  for (const control of [ordersControl, reportsControl, reader])
+    await until('controls', answers(local(control)), backends)
 
   // What the neighbours do and what is promised changes nothing in a running gateway.
   const config = join(folder, 'hopgate.yaml')
-  writeFileSync(config, text('deploy/compose/hopgate.yaml').replace(/^neighbours:.*/ms, '').replaceAll(/^ +slo:.*\n/gm, ''))
+  writeFileSync(
+    config,
+    text('deploy/compose/hopgate.yaml')
+      .replace(/^neighbours:.*/ms, '')
+      .replaceAll(/^ +slo:.*\n/gm, ''),
+  )
   const hopgate = start(t, process.execPath, ['--import', 'tsx', 'src/cli.ts', 'run', '-c', config], {
     LISTEN_ADDRESS: `127.0.0.1:${gateway}`,
     ADMIN_ADDRESS: `127.0.0.1:${admin}`,

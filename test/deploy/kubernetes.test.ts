@@ -56,7 +56,11 @@ function assertRestricted(template: typeof pod): void {
   assert.equal(securityContext.seccompProfile.type, 'RuntimeDefault')
   for (const { name, securityContext: own } of [...initContainers, ...containers]) {
     const { allowPrivilegeEscalation, readOnlyRootFilesystem, capabilities } = own
-    assert.deepEqual([allowPrivilegeEscalation, readOnlyRootFilesystem, capabilities.drop], [false, true, ['ALL']], name)
+    assert.deepEqual(
+      [allowPrivilegeEscalation, readOnlyRootFilesystem, capabilities.drop],
+      [false, true, ['ALL']],
+      name,
+    )
   }
 }
 
@@ -82,7 +86,8 @@ test('every YAML file of deploy/kubernetes is used by a kustomization', () => {
     .map(text)
     .join('\n')
   const unused = filesBelow('deploy/kubernetes').filter(
-    file => file.endsWith('.yaml') && !file.endsWith('kustomization.yaml') && !used.includes(` ${file.split('/').at(-1)}`),
+    file =>
+      file.endsWith('.yaml') && !file.endsWith('kustomization.yaml') && !used.includes(` ${file.split('/').at(-1)}`),
   )
   assert.deepEqual(unused, [])
 })
@@ -90,10 +95,12 @@ test('every YAML file of deploy/kubernetes is used by a kustomization', () => {
 test('whatever selects the pods does select them', () => {
   const deployment = the('Deployment')
   assert.ok(selects(deployment['spec'].selector.matchLabels, podLabels))
-  for (const name of ['hopgate', 'hopgate-admin']) assert.ok(selects(the('Service', base, name)['spec'].selector, podLabels))
+  for (const name of ['hopgate', 'hopgate-admin'])
+    assert.ok(selects(the('Service', base, name)['spec'].selector, podLabels))
   assert.ok(selects(the('PodDisruptionBudget')['spec'].selector.matchLabels, podLabels))
   assert.ok(selects(the('NetworkPolicy')['spec'].podSelector.matchLabels, podLabels))
-  for (const { labelSelector } of pod.spec.topologySpreadConstraints) assert.ok(selects(labelSelector.matchLabels, podLabels))
+  for (const { labelSelector } of pod.spec.topologySpreadConstraints)
+    assert.ok(selects(labelSelector.matchLabels, podLabels))
   const { scaleTargetRef, metrics } = the('HorizontalPodAutoscaler')['spec']
   assert.deepEqual(scaleTargetRef, { apiVersion: 'apps/v1', kind: 'Deployment', name: deployment.metadata.name })
   for (const { containerResource } of metrics) {
@@ -105,7 +112,9 @@ test('whatever selects the pods does select them', () => {
 
 test('the ServiceMonitor scrapes the admin port of each pod once', () => {
   const { selector, endpoints } = the('ServiceMonitor')['spec']
-  const services = base.filter(({ kind, metadata }) => kind === 'Service' && selects(selector.matchLabels, metadata.labels))
+  const services = base.filter(
+    ({ kind, metadata }) => kind === 'Service' && selects(selector.matchLabels, metadata.labels),
+  )
   assert.deepEqual(
     services.map(({ metadata }) => metadata.name),
     ['hopgate-admin'],
@@ -166,11 +175,14 @@ test('what is checked and linted before a pod starts is what it runs', () => {
 test('its configuration passes, and agrees with the manifests', { skip: withoutLint }, () => {
   const config = configOf(`${BASE}/hopgate.yaml`, ENVIRONMENT)
   const port = (name: string): number | undefined => ports.find(found => found.name === name)?.containerPort
-  assert.deepEqual([config.listen.address.port, config.admin.address.port], [port('http'), port('admin')])
+  assert.deepEqual([config.listen.address.port, config.admin.port], [port('http'), port('admin')])
   const drainSeconds = (config.drain.delayMs + config.drain.deadlineMs) / 1000
   assert.ok(pod.spec.terminationGracePeriodSeconds > drainSeconds + 1)
   const { periodSeconds, failureThreshold } = container.readinessProbe
-  assert.ok(config.drain.delayMs / 1000 > 2 * periodSeconds * failureThreshold, 'the drain waits for the probe, and more')
+  assert.ok(
+    config.drain.delayMs / 1000 > 2 * periodSeconds * failureThreshold,
+    'the drain waits for the probe, and more',
+  )
   const egress = the('NetworkPolicy')['spec'].egress.at(-1)
   for (const { endpoints } of config.upstreams) {
     for (const { url } of endpoints) {
@@ -196,7 +208,8 @@ test('hopgate lint finds nothing in it', { skip: withoutLint }, () => {
 
 test('the overlay renders to what an API server would take', { skip: without('kubectl', 'kubernetes-client') }, t => {
   const rendered = render(t, join(root, OVERLAY))
-  for (const manifest of rendered) assert.deepEqual(mistakesOf(manifest), [], `${manifest.kind} ${manifest.metadata.name}`)
+  for (const manifest of rendered)
+    assert.deepEqual(mistakesOf(manifest), [], `${manifest.kind} ${manifest.metadata.name}`)
   const deployment = the('Deployment', rendered)
   const { containers, initContainers } = deployment['spec'].template.spec
   assertRestricted(deployment['spec'].template)
@@ -211,14 +224,13 @@ test('the overlay renders to what an API server would take', { skip: without('ku
   assert.ok(minReplicas > 1 && maxReplicas >= minReplicas)
 })
 
-test('the component somaxconn adds its sysctl, and nothing else', { skip: without('kubectl', 'kubernetes-client') }, t => {
+test('the component somaxconn adds its sysctl, and nothing else', {
+  skip: without('kubectl', 'kubernetes-client'),
+}, t => {
   const folder = mkdtempSync(join(tmpdir(), 'hopgate-kustomize-'))
   t.after(() => rmSync(folder, { recursive: true }))
   cpSync(join(root, 'deploy/kubernetes'), folder, { recursive: true })
-  writeFileSync(
-    join(folder, 'kustomization.yaml'),
-    'resources: [base]\ncomponents: [components/somaxconn]\n',
-  )
+  writeFileSync(join(folder, 'kustomization.yaml'), 'resources: [base]\ncomponents: [components/somaxconn]\n')
   const deployment = the('Deployment', render(t, folder))
   assert.deepEqual(mistakesOf(deployment), [])
   const { sysctls, ...rest } = deployment['spec'].template.spec.securityContext

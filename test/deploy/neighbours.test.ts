@@ -15,8 +15,9 @@ const UPSTREAMS = ['deploy/nginx/hopgate-upstream.conf', 'deploy/compose/nginx-u
 
 /** The built-in values, which is what nginx/hopgate.conf and the unit are written for. */
 const builtIn = (() => {
-  const yaml = 'upstreams: { a: { endpoints: ["http://127.0.0.1:1"] } }\nroutes: [{ name: a, match: { path_prefix: / }, upstream: a }]'
-  const result = parseConfig(yaml, {})
+  const yaml =
+    'upstreams: { a: { endpoints: ["http://127.0.0.1:1"] } }\nroutes: [{ name: a, match: { path_prefix: / }, upstream: a }]'
+  const result = parseConfig(yaml, { env: {}, baseDir: '.' })
   assert.ok(result.ok)
   return result.config
 })()
@@ -43,8 +44,12 @@ test('systemd takes the unit, and counts little that it may do', { skip: without
   const verify = spawnSync(analyze, ['verify', unit], { encoding: 'utf8', timeout: 60_000 })
   const ours = verify.stderr.split('\n').filter(line => line.includes('hopgate.service'))
   assert.deepEqual([verify.status, ours], [0, []], verify.stderr)
-  const security = spawnSync(analyze, ['security', '--offline=yes', '--threshold=20', unit], { encoding: 'utf8', timeout: 60_000 })
-  if (/unrecognized option|Unknown option/.test(security.stderr)) return t.diagnostic('SKIPPED: this systemd-analyze has no --offline')
+  const security = spawnSync(analyze, ['security', '--offline=yes', '--threshold=20', unit], {
+    encoding: 'utf8',
+    timeout: 60_000,
+  })
+  if (/unrecognized option|Unknown option/.test(security.stderr))
+    return t.diagnostic('SKIPPED: this systemd-analyze has no --offline')
   assert.equal(security.status, 0, security.stdout.split('\n').slice(-2).join(' '))
 })
 
@@ -63,7 +68,9 @@ test('the unit gives a drain its time, does not start what is wrong, and leaves 
 for (const upstream of UPSTREAMS) {
   test(`nginx takes ${FRONT} with ${upstream}`, { skip: without('nginx', 'apt-get install nginx-light') }, t => {
     const folder = folderOf(t)
-    const temporary = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi'].map(name => `${name}_temp_path ${folder}/${name};`)
+    const temporary = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi'].map(
+      name => `${name}_temp_path ${folder}/${name};`,
+    )
     // It resolves names and opens its logs when it is asked: here by numbers, and in this folder.
     const server = text(FRONT)
       .replaceAll('/var/log/nginx/', `${folder}/`)
@@ -74,7 +81,10 @@ for (const upstream of UPSTREAMS) {
       http { ${temporary.join(' ')} ${text(upstream).replace('server hopgate:', 'server 127.0.0.1:')} ${server} }`,
     )
     const nginx = program('nginx') as string
-    const said = spawnSync(nginx, ['-t', '-p', folder, '-c', join(folder, 'nginx.conf')], { encoding: 'utf8', timeout: 30_000 })
+    const said = spawnSync(nginx, ['-t', '-p', folder, '-c', join(folder, 'nginx.conf')], {
+      encoding: 'utf8',
+      timeout: 30_000,
+    })
     assert.equal(said.status, 0, said.stderr)
     assert.doesNotMatch(said.stderr, /\[warn\]/)
   })

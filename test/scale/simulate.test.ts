@@ -65,7 +65,9 @@ test('the same seed gives the same history, another seed another', () => {
 })
 
 test('with a backend that is well and slots to spare, everybody is served', () => {
-  const { ended, wasted } = simulate(small(3, { slots: 100, responseHeaders: 5, request: 9 }, { stall: [99, 99], patience: 9 }))
+  const { ended, wasted } = simulate(
+    small(3, { slots: 100, responseHeaders: 5, request: 9 }, { stall: [99, 99], patience: 9 }),
+  )
   assert.deepEqual(new Set(ended.map(({ outcome }) => outcome)), new Set(['completed']))
   assert.equal(wasted, 0)
 })
@@ -83,7 +85,7 @@ test('the agenda: by time, and by who was first where the time is the same', () 
       for (const [index, time] of times.entries()) agenda.add(time, index)
       assert.equal(agenda.size, times.length)
       const order: number[] = []
-      while (agenda.next((_, index) => order.push(index))) continue
+      while (agenda.next((_, index) => order.push(index)));
       const expected = [...times.keys()].sort((a, b) => (times[a] as number) - (times[b] as number) || a - b)
       assert.deepEqual(order, expected)
     }),
@@ -111,6 +113,7 @@ test('docs/SCALING.md has the tables that `npm run bench:scale` prints: else pas
   for (const { name, says } of WAYS) assert.ok(page.includes(`**${name}**: ${says}\n\n${HEADER}\n`), name)
   // Those that are quick; the others are made by the same code.
   for (const name of ['divided', 'shared']) {
-    for (const replicas of [1, 10, 100]) assert.ok(page.includes(`\n${row(measure(way(name), replicas))}\n`), `${name}, ${replicas}`)
+    for (const replicas of [1, 10, 100])
+      assert.ok(page.includes(`\n${row(measure(way(name), replicas))}\n`), `${name}, ${replicas}`)
   }
 })
