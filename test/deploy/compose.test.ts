@@ -218,3 +218,15 @@ test('the rules are those that hopgate makes of the configurations; else: npm ru
     )
   }
 })
+
+test('the alerts that docs/DEPLOYMENT.md says one will see are in the rules, and so are the incidents in the script', () => {
+  const page = text('docs/DEPLOYMENT.md')
+  const names = [...page.matchAll(/`(Hopgate[A-Z]\w+)`/g)].map(([, name]) => name)
+  assert.ok(names.length >= 3)
+  for (const name of names) assert.match(text(`${FOLDER}/hopgate.rules.yml`), new RegExp(`alert: ${name}$`, 'm'))
+  const traffic = text(`${FOLDER}/services/traffic.mjs`)
+  const incidents = [...traffic.matchAll(/^ {2}'([a-z-]+)': \{$/gm)].map(([, name]) => name)
+  const rows = [...page.matchAll(/^\| ([a-z]+-[a-z]+) \|/gm)].map(([, name]) => name)
+  assert.deepEqual(rows, incidents)
+  assert.equal(incidents.length, 5)
+})

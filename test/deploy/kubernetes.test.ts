@@ -237,3 +237,14 @@ test('the component somaxconn adds its sysctl, and nothing else', {
   assert.deepEqual(sysctls, [{ name: 'net.core.somaxconn', value: '4096' }])
   assert.deepEqual(rest, pod.spec.securityContext)
 })
+
+test('Prometheus takes the rules of the PrometheusRule', {
+  skip: without('promtool', 'apt-get install prometheus'),
+}, t => {
+  const folder = mkdtempSync(join(tmpdir(), 'hopgate-rules-'))
+  t.after(() => rmSync(folder, { recursive: true }))
+  const file = join(folder, 'rules.json')
+  writeFileSync(file, JSON.stringify(the('PrometheusRule')['spec']))
+  const said = execFileSync(program('promtool') as string, ['check', 'rules', file], { encoding: 'utf8' })
+  assert.match(said, /SUCCESS: \d+ rules found/)
+})
