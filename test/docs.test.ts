@@ -4,7 +4,6 @@ import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { test } from 'node:test'
 import { fileURLToPath } from 'node:url'
-import { parseAllDocuments } from 'yaml'
 import { loadConfig } from '../src/config/load.ts'
 import { OUTCOMES, STAGES, TIMEOUTS } from '../src/outcome.ts'
 
@@ -109,8 +108,8 @@ test('every page of docs/ can be reached from the README', () => {
   )
 })
 
-test("the README's configuration is complete, and so are the demo's and that of deploy/", () => {
-  for (const file of ['config/demo.yaml', 'config/example.yaml', 'deploy/hopgate.yaml']) {
+test("the README's configuration is complete, and so is the demo's", () => {
+  for (const file of ['config/demo.yaml', 'config/example.yaml']) {
     const result = loadConfig(join(root, file), {})
     assert.ok(result.ok, file)
   }
@@ -118,26 +117,6 @@ test("the README's configuration is complete, and so are the demo's and that of 
   assert.deepEqual(demo.ok && demo.config.warnings, [])
   const [, yaml = ''] = /^```yaml\n(.*?)^```/ms.exec(text('README.md')) ?? []
   assert.match(yaml, /^upstreams:/)
-})
-
-test('deploy/: what is YAML parses, and what must outlast a drain does', () => {
-  for (const file of below('deploy').filter(name => /\.ya?ml$/.test(name))) {
-    for (const document of parseAllDocuments(text(file))) {
-      assert.deepEqual([document.errors, document.warnings], [[], []], file)
-    }
-  }
-  const { drain } = (() => {
-    const result = loadConfig(join(root, 'deploy/hopgate.yaml'), {})
-    assert.ok(result.ok)
-    return result.config
-  })()
-  const seconds = (drain.delayMs + drain.deadlineMs) / 1000
-  const compose = parseAllDocuments(text('deploy/compose.yaml'))[0]?.toJS() as {
-    services: Record<string, { stop_grace_period?: string }>
-  }
-  assert.ok(Number.parseInt(compose.services['hopgate']?.stop_grace_period ?? '', 10) > seconds)
-  const [, stop = ''] = /^TimeoutStopSec=(\d+)$/m.exec(text('deploy/hopgate.service')) ?? []
-  assert.ok(Number(stop) > seconds)
 })
 
 test('package-lock.json has every package that it names, those for other platforms too: npm ci refuses it otherwise', () => {
