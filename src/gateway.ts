@@ -8,10 +8,12 @@ import { trustedBy } from './exchange/peer.ts'
 import { type BoundRoute, bindRoute, type Shared } from './exchange/route.ts'
 import { SocketTable } from './exchange/socket-table.ts'
 import { Vanished } from './exchange/vanished.ts'
+import { Live } from './live/live.ts'
 import { Ledger } from './observe/ledger.ts'
 import type { LogCounts } from './observe/log-sink.ts'
 import { createLogger, type GatewayLog, type LineSink } from './observe/logger.ts'
 import { createMetrics, type Metrics } from './observe/metrics.ts'
+import { NO_ROUTE } from './observe/route-metrics.ts'
 import { type GatewayServer, startServer } from './server/server.ts'
 import { Upstream } from './upstream/upstream.ts'
 import { Watch } from './watch/watch.ts'
@@ -98,6 +100,7 @@ export async function startGateway({ config, sink, version, watchdog = false }: 
     vanished: new Vanished(table),
     finished: record => {
       if (config.log.access) log.access(record)
+      if (record.outcome !== 'completed') live.failed(record)
       if (quiet !== undefined && inflight() === 0) quiet()
     },
     closing: false,
@@ -112,6 +115,19 @@ export async function startGateway({ config, sink, version, watchdog = false }: 
     byName.set(route.name, bound)
   }
 
+  const live = new Live({
+    config,
+    version,
+    routes,
+    none: metrics.route(NO_ROUTE),
+    upstreams: [...upstreams.values()],
+    log: sink,
+    ledger,
+    watch,
+    clientConnections: () => server?.connections() ?? 0,
+    ready: () => server !== undefined && !shared.closing,
+  })
+
   // 17 000 a day, all alike: written where lines of that kind are asked for.
   const probeLogged = config.log.level === 'debug' || config.log.level === 'trace'
   const admin: AdminServer = await startAdmin(config, {
@@ -120,6 +136,7 @@ export async function startGateway({ config, sink, version, watchdog = false }: 
     upstreams: [...upstreams.values()],
     ready: () => server !== undefined && !shared.closing,
     watch,
+    live,
   })
   try {
     // First: from the moment at which clients can connect, the loop is watched.
@@ -129,6 +146,7 @@ export async function startGateway({ config, sink, version, watchdog = false }: 
     await Promise.all([watch.stop(), admin.close()])
     throw error
   }
+  live.start()
   const listening = server
 
   let hurry: () => void = () => {}
@@ -171,6 +189,7 @@ export async function startGateway({ config, sink, version, watchdog = false }: 
     },
     close: async () => {
       await watch.stop()
+      live.stop()
       await listening.close()
       await admin.close()
       for (const upstream of upstreams.values()) upstream.close()
