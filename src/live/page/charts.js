@@ -14,7 +14,6 @@ matchMedia('(prefers-color-scheme: dark)').addEventListener('change', () => {
   for (const chart of charts) chart.redraw()
 })
 
-// The span of the whole ring, so that a young gateway's chart grows in from the right.
 const span = history => [history.end - history.spanSeconds, history.end]
 
 const band = name => ({
@@ -65,7 +64,7 @@ export function rateChart(place, history, bands, perSeconds) {
   const options = {
     ...bare,
     width: small ? 200 : place.clientWidth,
-    height: small ? 34 : 190,
+    height: small ? 28 : 190,
     ...(small ? { padding: [1, 0, 1, 0] } : {}),
     scales: { x: { range: () => span(shown) }, y: { range: highest } },
     axes: small ? hidden : [axis({ values: hours }), axis({ size: 60 })],
@@ -90,7 +89,7 @@ export function lineChart(place, history, names, format) {
     {
       ...bare,
       width: small ? 200 : place.clientWidth,
-      height: small ? 34 : 190,
+      height: small ? 28 : 190,
       ...(small ? { padding: [1, 0, 1, 0] } : {}),
       scales: { x: { range: () => span(shown) }, y: { range: (_u, _low, high) => [0, (high || 0.001) * 1.05] } },
       axes: small

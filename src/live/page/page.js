@@ -6,6 +6,7 @@ import * as tables from './tables.js'
 import { BAND_WORDS, clock, count, milliseconds, percent, rate, seconds } from './words.js'
 
 const RECENT_MS = 10_000
+const YOUNG_SECONDS = 120
 const SILENT_MS = 5000
 const AGAIN_MS = 2000
 const FAILURES = 100
@@ -36,12 +37,13 @@ function emptySeries() {
   return { taken: 0, times: [], bands: hello.bands.map(() => null), p50: [], p99: [], active: [], queued: [] }
 }
 
-// As the charts want it: when the span ends, and how long it is.
-const historyOf = ({ series }) => ({
-  ...series,
-  end: series.times.at(-1) ?? Date.now() / 1000,
-  spanSeconds: (hello.samples * hello.sample_ms) / 1000,
-})
+// As the charts want it: when the span ends, and how long it is. That of a young gateway is two minutes, and grows.
+function historyOf({ series }) {
+  const [first = 0] = series.times
+  const end = series.times.at(-1) ?? Date.now() / 1000
+  const longest = (hello.samples * hello.sample_ms) / 1000
+  return { ...series, end, spanSeconds: Math.min(longest, Math.max(YOUNG_SECONDS, end - first)) }
+}
 
 function begin(data) {
   const again = hello !== null && hello.boot !== data.boot
