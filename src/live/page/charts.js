@@ -67,7 +67,7 @@ export function rateChart(place, history, bands, perSeconds) {
     height: small ? 28 : 190,
     ...(small ? { padding: [1, 0, 1, 0] } : {}),
     scales: { x: { range: () => span(shown) }, y: { range: highest } },
-    axes: small ? hidden : [axis({ values: hours }), axis({ size: 60 })],
+    axes: small ? hidden : [axis({ values: hours, space: 70 }), axis({ size: 60 })],
     series: [{}, ...[...bands].reverse().map(band)],
   }
   const chart = make(options, stacked(history, bands, perSeconds), place)
@@ -94,7 +94,10 @@ export function lineChart(place, history, names, format) {
       scales: { x: { range: () => span(shown) }, y: { range: (_u, _low, high) => [0, (high || 0.001) * 1.05] } },
       axes: small
         ? [{ show: false }, { show: false }]
-        : [axis({ values: hours }), axis({ size: 70, values: (_u, ticks) => ticks.map(tick => format(tick)) })],
+        : [
+            axis({ values: hours, space: 70 }),
+            axis({ size: 70, values: (_u, ticks) => ticks.map(tick => format(tick)) }),
+          ],
       series: [{}, ...names.map(line)],
     },
     data(history),
@@ -109,7 +112,11 @@ export function lineChart(place, history, names, format) {
   }
 }
 
-const hours = (_u, ticks) => ticks.map(tick => new Date(tick * 1000).toLocaleTimeString('en-GB').slice(0, 5))
+function hours(_u, ticks) {
+  const [first, second] = ticks
+  const length = second - first < 60 ? 8 : 5
+  return ticks.map(tick => new Date(tick * 1000).toLocaleTimeString('en-GB').slice(0, length))
+}
 
 // Charts in rows exist while they are in sight: 200 routes are no more than a screenful.
 export class RowCharts {

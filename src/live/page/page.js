@@ -235,7 +235,7 @@ function now(data) {
     ['p99, last minute', seconds(all.minute[2])],
     ['in flight', count(all.inflight)],
     ['oldest', all.inflight === 0 ? '–' : milliseconds(all.oldest)],
-    ['client connections', count(data.client_connections)],
+    ['connections', count(data.client_connections)],
     ['ended', count(all.total)],
     [
       'health',
