@@ -1,7 +1,11 @@
 /** The live page's files and its stream, without a browser. */
 import assert from 'node:assert/strict'
+import { execFile } from 'node:child_process'
 import { connect } from 'node:net'
 import { test } from 'node:test'
+import { fileURLToPath } from 'node:url'
+import { promisify } from 'node:util'
+import { pageAssets } from '../../src/live/assets.ts'
 import { MOST_PAGES } from '../../src/live/stream.ts'
 import { answer } from '../../src/prove/faults.ts'
 import { startUpstream } from '../../src/prove/faulty-upstream.ts'
@@ -43,6 +47,15 @@ test('the page: every file that it names is there, under 150 KB in all, and noth
   const bytes = [...seen.values()].reduce((sum, size) => sum + size, 0)
   assert.ok(seen.size >= 10 && bytes < 150_000, `${seen.size} files, ${bytes} bytes`)
   t.diagnostic(`the page weighs ${bytes} bytes in ${seen.size} files`)
+})
+
+test('what `npm run build` leaves in dist has the page as well', async () => {
+  const run = promisify(execFile)
+  const options = { cwd: fileURLToPath(new URL('../..', import.meta.url)), timeout: 60_000 }
+  await run('npm', ['run', '-s', 'build'], options)
+  const look = "import('./dist/live/assets.js').then(m => process.stdout.write(String(m.pageAssets().length)))"
+  const { stdout } = await run(process.execPath, ['-e', look], options)
+  assert.equal(Number(stdout), pageAssets().length)
 })
 
 test('the stream: what is configured, how it stands, and each failure as the sentence that explain would tell', async t => {
