@@ -66,17 +66,15 @@ export async function openPage(browser: Browser, url: string): Promise<{ page: P
 
 const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8')
 
-/** What axe-core finds that is serious or worse: rule and place. */
+/** What axe-core finds, however small: rule and place. */
 export async function barriers(page: Page): Promise<string[]> {
   // Through the inspector, which the page's policy does not bind.
   await page.evaluate(axe)
   const found = (await page.evaluate('axe.run()')) as {
-    violations: { id: string; impact: string; nodes: { target: string[]; failureSummary: string }[] }[]
+    violations: { id: string; nodes: { target: string[]; failureSummary: string }[] }[]
   }
-  return found.violations
-    .filter(({ impact }) => impact === 'serious' || impact === 'critical')
-    .map(
-      ({ id, nodes }) =>
-        `${id}: ${nodes.map(({ target, failureSummary }) => `${target.join(' ')}: ${failureSummary}`).join('; ')}`,
-    )
+  return found.violations.map(
+    ({ id, nodes }) =>
+      `${id}: ${nodes.map(({ target, failureSummary }) => `${target.join(' ')}: ${failureSummary}`).join('; ')}`,
+  )
 }

@@ -1,12 +1,14 @@
 /** The live page's files and its stream, without a browser. */
 import assert from 'node:assert/strict'
 import { execFile } from 'node:child_process'
-import { connect } from 'node:net'
+import { once } from 'node:events'
+import { createServer } from 'node:http'
+import { type AddressInfo, connect } from 'node:net'
 import { test } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { pageAssets } from '../../src/live/assets.ts'
-import { MOST_PAGES } from '../../src/live/stream.ts'
+import { eventOf, MOST_PAGES, Stream } from '../../src/live/stream.ts'
 import { answer } from '../../src/prove/faults.ts'
 import { startUpstream } from '../../src/prove/faulty-upstream.ts'
 import { openClient, requestOnce } from '../../src/prove/raw-client.ts'
@@ -14,6 +16,11 @@ import { simple, startTestGateway, type TestGateway } from '../support/gateway.t
 import { type Heard, listen } from './page-stream.ts'
 
 const adminOf = (gw: TestGateway): string => `http://127.0.0.1:${gw.gateway.adminAddress.port}`
+
+/** Asks at every turn of the event loop; the test's own time limit is the bound. */
+async function until(reached: () => boolean): Promise<void> {
+  while (!reached()) await new Promise(resolve => setImmediate(resolve))
+}
 
 interface Now {
   readonly routes: readonly (readonly number[])[]
@@ -157,6 +164,32 @@ test('more pages than are allowed: 503, and one that leaves makes room', async t
     const again = await listen(t, `${adminOf(gw)}/-/live`)
     if (again.response.status === 200) break
   }
+})
+
+test('a page that does not read is let go when 4 MiB wait for it; one that reads gets all of it', async t => {
+  const stream = new Stream()
+  const server = createServer((_req, res) => stream.open(res, [], () => {}))
+  t.after(() => {
+    stream.close()
+    server.close()
+  })
+  await once(server.listen(0, '127.0.0.1'), 'listening')
+  const { port } = server.address() as AddressInfo
+  const idle = connect({ port, host: '127.0.0.1' })
+  idle.on('error', () => {})
+  idle.pause()
+  t.after(() => idle.destroy())
+  idle.write('GET / HTTP/1.1\r\nHost: a\r\n\r\n')
+  const reader = await listen(t, `http://127.0.0.1:${port}/`)
+  await until(() => stream.pages === 2)
+  let sent = 0
+  while (stream.pages === 2) {
+    sent++
+    stream.send(eventOf('big', { sent, text: 'x'.repeat(256 * 1024) }))
+    await reader.until(`number ${sent}`, ({ data }) => (data as { sent: number }).sent === sent)
+    assert.ok(sent < 1000, 'what waits for a page that does not read has a bound')
+  }
+  assert.equal(stream.pages, 1, 'the one that reads is still there')
 })
 
 test('the gateway ends: so do the streams, and the next one has another boot', async t => {
