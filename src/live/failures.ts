@@ -12,6 +12,8 @@ const ALIKE_MS = 1000
 
 interface Entry {
   readonly id: number
+  /** Those of one kind are alike. */
+  readonly kind: string
   readonly facts: Facts
   /** Others like it that ended soon after. */
   more: number
@@ -36,7 +38,7 @@ export interface Told {
 export class Failures {
   readonly #limits: ReadonlyMap<string, Limits>
   readonly #entries: Entry[] = []
-  /** The latest of each kind: as many as there are pairs of outcome and stage for the routes that fail. */
+  /** The latest of each kind, of those that are kept. */
   readonly #latest = new Map<string, Entry>()
   #version = 0
   #ids = 0
@@ -61,6 +63,7 @@ export class Failures {
     }
     const entry: Entry = {
       id: this.#ids++,
+      kind,
       facts: factsOfRecord(record, isoTime(timeMs)),
       more: 0,
       version: this.#version,
@@ -68,7 +71,9 @@ export class Failures {
     }
     this.#latest.set(kind, entry)
     this.#entries.push(entry)
-    if (this.#entries.length > KEPT) this.#entries.shift()
+    if (this.#entries.length <= KEPT) return
+    const oldest = this.#entries.shift()
+    if (oldest !== undefined && this.#latest.get(oldest.kind) === oldest) this.#latest.delete(oldest.kind)
   }
 
   /** What was added or has changed since `version`, oldest first. The sentences are made here, and only for those who ask. */
