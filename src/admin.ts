@@ -9,7 +9,7 @@ import type { Live } from './live/live.ts'
 import type { Metrics } from './observe/metrics.ts'
 import { NO_ROUTE } from './observe/route-metrics.ts'
 import type { Upstream } from './upstream/upstream.ts'
-import { effectivePage, stuckPage } from './watch/debug-pages.ts'
+import { effectivePage, OF_CONNECTIONS, stuckPage } from './watch/debug-pages.ts'
 import { isFromHere, Recorder } from './watch/recorder.ts'
 import type { Watch } from './watch/watch.ts'
 
@@ -36,6 +36,7 @@ function numberIn(url: string, name: string, otherwise: number): number {
 
 export async function startAdmin(config: Config, deps: AdminDeps): Promise<AdminServer> {
   const { metrics, routes, upstreams, ready, watch, live } = deps
+  const none = metrics.route(NO_ROUTE)
   const app = Fastify({ forceCloseConnections: true, return503OnClosing: false })
 
   app.get('/metrics', async (_request, reply) => {
@@ -74,6 +75,7 @@ export async function startAdmin(config: Config, deps: AdminDeps): Promise<Admin
         path: exchange.path,
         client: exchange.clientAddress,
         endpoint: exchange.endpointUrl,
+        ...(exchange.websocketMode === undefined ? {} : { websocket: exchange.websocketMode }),
       })),
     )
   })
@@ -86,14 +88,17 @@ export async function startAdmin(config: Config, deps: AdminDeps): Promise<Admin
       streaming: route.config.streaming,
       on_client_abort: route.config.onClientAbort,
       in_flight: route.inflight.size,
-      timeouts: effectiveTimeouts(route.config, config.listen).map(({ name, ms, origin, covered }) => ({
-        name,
-        ms: ms === Infinity ? 'off' : ms,
-        origin,
-        covered_by_request: covered,
-        fired: route.metrics.timeoutCount(name),
-        worst_overrun_ms: Math.round(route.metrics.worstOverrunMs(name) * 1000) / 1000,
-      })),
+      timeouts: effectiveTimeouts(route.config, config.listen).map(({ name, ms, origin, covered }) => {
+        const counted = OF_CONNECTIONS.includes(name) ? none : route.metrics
+        return {
+          name,
+          ms: ms === Infinity ? 'off' : ms,
+          origin,
+          covered_by_request: covered,
+          fired: counted.timeoutCount(name),
+          worst_overrun_ms: Math.round(counted.worstOverrunMs(name) * 1000) / 1000,
+        }
+      }),
     })),
   )
 
@@ -117,7 +122,7 @@ export async function startAdmin(config: Config, deps: AdminDeps): Promise<Admin
     if (!(share >= 0 && share <= 1)) return reply.code(400).send({ error: 'share: allowed 0 to 1' })
     return stuckPage(routes, share)
   })
-  app.get('/-/effective', async () => effectivePage(config, routes, metrics.route(NO_ROUTE)))
+  app.get('/-/effective', async () => effectivePage(config, routes, none))
 
   const recorder = new Recorder()
   const attached = (name: string): string =>

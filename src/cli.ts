@@ -39,8 +39,8 @@ const USAGE = `hopgate: a reverse-proxy gateway whose every timeout fires, and s
   -h, --help              this text
   -v, --version           the version
 
-exit codes: 0 done, all proven, or nothing found but warnings; 78 the configuration is wrong; 70 ended by its watchdog;
-1 anything else
+exit codes: 0 done (prove: all proven; lint, doctor: no error found); 78 the configuration is wrong; 70 ended by its
+watchdog; 1 anything else
 `
 
 /** BSD's EX_CONFIG. */

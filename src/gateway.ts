@@ -3,9 +3,8 @@ import { randomBytes } from 'node:crypto'
 import type { AddressInfo } from 'node:net'
 import { type AdminServer, startAdmin } from './admin.ts'
 import type { Config } from './config/config.ts'
-import type { Exchange } from './exchange/exchange.ts'
 import { trustedBy } from './exchange/peer.ts'
-import { type BoundRoute, bindRoute, type Shared } from './exchange/route.ts'
+import { type BoundRoute, bindRoute, type InFlight, type Shared } from './exchange/route.ts'
 import { SocketTable } from './exchange/socket-table.ts'
 import { Vanished } from './exchange/vanished.ts'
 import { Live } from './live/live.ts'
@@ -14,6 +13,7 @@ import type { LogCounts } from './observe/log-sink.ts'
 import { createLogger, type GatewayLog, type LineSink } from './observe/logger.ts'
 import { createMetrics, type Metrics } from './observe/metrics.ts'
 import { NO_ROUTE } from './observe/route-metrics.ts'
+import type { Outcome } from './outcome.ts'
 import { type GatewayServer, startServer } from './server/server.ts'
 import { Upstream } from './upstream/upstream.ts'
 import { Watch } from './watch/watch.ts'
@@ -40,9 +40,12 @@ export interface GatewayParts {
   readonly version: string
   /** A thread that watches the event loop: for a process of the gateway's own. Default: none. */
   readonly watchdog?: boolean
+  /** The kernel's view of it in its metrics. Default: yes; to be left out where many gateways live in one process. */
+  readonly kernelView?: boolean
 }
 
-export async function startGateway({ config, sink, version, watchdog = false }: GatewayParts): Promise<Gateway> {
+export async function startGateway(parts: GatewayParts): Promise<Gateway> {
+  const { config, sink, version, watchdog = false, kernelView = true } = parts
   const ledger = new Ledger()
   const log = createLogger(sink, config.log.level)
   const upstreams = new Map(config.upstreams.map(upstream => [upstream.name, new Upstream(upstream, ledger.slots)]))
@@ -51,14 +54,15 @@ export async function startGateway({ config, sink, version, watchdog = false }: 
   let quiet: (() => void) | undefined
 
   const inflight = (): number => routes.reduce((sum, route) => sum + route.inflight.size, 0)
-  const exchanges = (): Exchange[] => routes.flatMap(route => [...route.inflight])
+  const exchanges = (): InFlight[] => routes.flatMap(route => [...route.inflight])
   ledger.requests.live = inflight
-  ledger.timers.live = () => exchanges().filter(exchange => exchange.inside.timeouts.ticking).length
+  ledger.timers.live = () => exchanges().filter(({ inside, ticking }) => inside?.timeouts.ticking ?? ticking).length
   ledger.slots.live = () => sum([...upstreams.values()].flatMap(({ endpoints }) => endpoints.map(e => e.borrowedNow)))
 
   const watch = new Watch({
     config,
     watchdog,
+    kernelView,
     routes,
     upstreams: [...upstreams.values()],
     log,
@@ -100,7 +104,7 @@ export async function startGateway({ config, sink, version, watchdog = false }: 
     vanished: new Vanished(table),
     finished: record => {
       if (config.log.access) log.access(record)
-      if (record.outcome !== 'completed') live.failed(record)
+      if (isFailure(record.outcome)) live.failed(record)
       if (quiet !== undefined && inflight() === 0) quiet()
     },
     closing: false,
@@ -110,7 +114,15 @@ export async function startGateway({ config, sink, version, watchdog = false }: 
     const upstream = upstreams.get(route.upstream)
     if (upstream === undefined) throw new Error(`route ${route.name}: no upstream ${route.upstream}`)
     const { reuse } = metrics.upstream(route.upstream)
-    const bound = bindRoute(route, config, upstream, metrics.route(route.name), reuse, shared)
+    const bound = bindRoute(
+      route,
+      config,
+      upstream,
+      metrics.route(route.name),
+      metrics.websocket(route.name),
+      reuse,
+      shared,
+    )
     routes.push(bound)
     byName.set(route.name, bound)
   }
@@ -175,6 +187,7 @@ export async function startGateway({ config, sink, version, watchdog = false }: 
       const done = new Promise<void>(resolve => {
         quiet = resolve
       })
+      for (const exchange of exchanges()) exchange.drain?.()
       if (inflight() > 0) await within(config.drain.deadlineMs, done)
       const left = exchanges()
       for (const exchange of left) exchange.drainKill()
@@ -196,6 +209,11 @@ export async function startGateway({ config, sink, version, watchdog = false }: 
       metrics.close()
     },
   }
+}
+
+/** As `hopgate_failures_total` counts them. */
+function isFailure(outcome: Outcome): boolean {
+  return outcome !== 'completed' && outcome !== 'tunnel_closed'
 }
 
 /** Unique in this process by a counter, between processes by 48 random bits: `5f3a9c0e12ab-1k`. */

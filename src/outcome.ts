@@ -16,6 +16,7 @@ export const STAGES = [
   'response_headers',
   'response_body',
   'client_write',
+  'tunnel',
 ] as const
 export type Stage = (typeof STAGES)[number]
 
@@ -40,6 +41,9 @@ export const TIMEOUTS = [
   'response_headers',
   'body_idle',
   'request',
+  'websocket.idle_timeout',
+  'websocket.max_lifetime',
+  'websocket.ping_interval',
 ] as const
 export type TimeoutName = (typeof TIMEOUTS)[number]
 
@@ -101,6 +105,11 @@ export const OUTCOMES = {
   truncated: { status: 502, party: 'upstream', level: 'warn', proxyStatus: 'http_response_incomplete' },
   protocol_error: { status: 502, party: 'upstream', level: 'warn', proxyStatus: 'http_protocol_error' },
   deadline_exceeded: { status: 504, party: 'upstream', level: 'warn', proxyStatus: 'http_response_timeout' },
+  upgrade_failed: { status: 426, party: 'client', level: 'info', proxyStatus: 'http_request_denied' },
+  tunnel_closed: { status: 101, party: 'none', level: 'info', proxyStatus: '' },
+  tunnel_idle: { status: 101, party: 'none', level: 'info', proxyStatus: '' },
+  tunnel_lifetime: { status: 101, party: 'none', level: 'info', proxyStatus: '' },
+  tunnel_error: { status: 101, party: 'upstream', level: 'warn', proxyStatus: '' },
   drain_killed: { status: 503, party: 'gateway', level: 'warn', proxyStatus: 'proxy_internal_response' },
   resource_exhausted: { status: 503, party: 'gateway', level: 'error', proxyStatus: 'proxy_internal_error' },
   internal_error: { status: 500, party: 'gateway', level: 'error', proxyStatus: 'proxy_internal_error' },

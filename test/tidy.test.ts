@@ -15,6 +15,8 @@ const FLOORS: readonly (readonly string[])[] = [
   ['server', 'admin.ts'],
   ['live'],
   ['prove', 'demo', 'lint', 'explain', 'doctor', 'rules', 'watch'],
+  // Above exchange: a handshake is made of the parts that an exchange is made of.
+  ['websocket'],
   ['exchange'],
   ['upstream'],
   ['observe'],
@@ -35,6 +37,7 @@ const SINGLE_IMPORTERS: Readonly<Record<string, readonly string[]>> = {
   yaml: ['src/config/'],
   // For the browser: its files are served as they are, and nothing of it runs here.
   uplot: ['src/live/assets.ts'],
+  ws: ['src/websocket/'],
 }
 
 /** `process.` belongs to cli.ts; these are no readings of argv, env or signals, and stand where they are needed. */

@@ -371,6 +371,56 @@ export const ROWS: readonly RowSpec[] = [
     ],
   },
   {
+    title: 'WebSocket',
+    panels: [
+      {
+        title: 'WebSockets open',
+        about: 'By route and mode. No data: no route has `websocket`.',
+        kind: 'timeseries',
+        unit: 'short',
+        width: 6,
+        queries: [{ expr: `sum by (route, mode) (hopgate_websocket_connections{${R}})`, legend: '{{route}} {{mode}}' }],
+      },
+      {
+        title: 'How they ended',
+        about: 'By whom, and with which close code (RFC 6455 section 7.4.1).',
+        kind: 'timeseries',
+        unit: 'ops',
+        width: 6,
+        stacked: true,
+        queries: [
+          { expr: `sum by (by, code) (${rate(`hopgate_websocket_closed_total{${R}}`)})`, legend: '{{by}} {{code}}' },
+        ],
+      },
+      {
+        title: 'Bytes through WebSockets',
+        about: 'From clients (in) and to them (out), while they move.',
+        kind: 'timeseries',
+        unit: 'Bps',
+        width: 6,
+        queries: [
+          {
+            expr: `sum by (route, direction) (${rate(`hopgate_websocket_bytes_total{${R}}`)})`,
+            legend: '{{route}} {{direction}}',
+          },
+        ],
+      },
+      {
+        title: 'Backends reached again',
+        about: 'Attempts of relays to reach a lost backend; given_up: their clients were closed.',
+        kind: 'timeseries',
+        unit: 'ops',
+        width: 6,
+        queries: [
+          {
+            expr: `sum by (route, result) (${rate(`hopgate_websocket_reconnects_total{${R}}`)})`,
+            legend: '{{route}} {{result}}',
+          },
+        ],
+      },
+    ],
+  },
+  {
     title: 'Resources',
     panels: [
       {

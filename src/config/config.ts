@@ -174,6 +174,23 @@ export interface RouteConfig {
   readonly slo: SloConfig
   readonly requestHeaders: HeaderRules
   readonly responseHeaders: HeaderRules
+  /** null: an upgrade is answered 426. */
+  readonly websocket: WebSocketConfig | null
+}
+
+/** How a route serves WebSocket. Only written on the route itself: `origin` says whether each value is. */
+export interface WebSocketConfig {
+  readonly mode: 'tunnel' | 'relay'
+  /** Infinity: off. */
+  readonly idleTimeout: Sourced<number>
+  /** Infinity: off. */
+  readonly maxLifetime: Sourced<number>
+  /** Relay only, as are those below. Infinity: off. */
+  readonly pingInterval: Sourced<number>
+  readonly maxMessageBytes: number
+  readonly maxBufferedBytes: number
+  /** null: off. */
+  readonly reconnect: { readonly attempts: number; readonly backoffMs: number; readonly maxBackoffMs: number } | null
 }
 
 /** What the operator says of those around the gateway; null: nothing was said. Only `lint` reads it. */

@@ -1,9 +1,9 @@
 /** The timeouts that really hold for a route: for `check`, the admin page `/-/routes` and the metrics. */
 import type { ListenConfig, Origin, RouteConfig, Sourced } from './config.ts'
-import type { DurationName } from './timeouts.ts'
+import type { DurationName, WebSocketTimeoutName } from './timeouts.ts'
 
 export interface EffectiveTimeout {
-  readonly name: DurationName
+  readonly name: DurationName | WebSocketTimeoutName
   /** Infinity: off. */
   readonly ms: number
   readonly origin: Origin
@@ -11,7 +11,7 @@ export interface EffectiveTimeout {
   readonly covered: boolean
 }
 
-/** All ten, client hop first. */
+/** All ten, client hop first, and those of `websocket` where the route has it. */
 export function effectiveTimeouts(route: RouteConfig, listen: ListenConfig): readonly EffectiveTimeout[] {
   const { request, queue, connect, requestWrite, responseHeaders, bodyIdle } = route.timeouts
   const stage = (name: DurationName, { value, origin }: Sourced<number>): EffectiveTimeout => {
@@ -25,7 +25,21 @@ export function effectiveTimeouts(route: RouteConfig, listen: ListenConfig): rea
     stage('response_headers', responseHeaders),
     stage('body_idle', bodyIdle),
     { name: 'request', ms: request.value, origin: request.origin, covered: false },
+    ...websocketTimeoutsOf(route),
   ]
+}
+
+/** No `request` deadline covers them: it ends with the handshake. */
+export function websocketTimeoutsOf({ websocket }: RouteConfig): readonly EffectiveTimeout[] {
+  if (websocket === null) return []
+  const of = (name: WebSocketTimeoutName, { value, origin }: Sourced<number>): EffectiveTimeout => {
+    return { name, ms: value, origin, covered: false }
+  }
+  const both = [
+    of('websocket.idle_timeout', websocket.idleTimeout),
+    of('websocket.max_lifetime', websocket.maxLifetime),
+  ]
+  return websocket.mode === 'tunnel' ? both : [...both, of('websocket.ping_interval', websocket.pingInterval)]
 }
 
 /** The four of the client hop, which all routes share. No deadline of a route covers them. */

@@ -18,7 +18,9 @@ export function inherited<T>(kind: Kind<T>, builtIn: string, doc: string): Inher
   const node: SourceNode =
     builtIn === '[]'
       ? { form: 'list', place, items: [] }
-      : { form: 'scalar', place, value: resolveCore(builtIn), text: builtIn, template: null }
+      : builtIn === '{}'
+        ? { form: 'map', place, entries: [] }
+        : { form: 'scalar', place, value: resolveCore(builtIn), text: builtIn, template: null }
   const builtInValue = kind.read(node, (_, message) => {
     throw new Error(`the built-in default ${builtIn} is refused by its own kind: ${message}`)
   })
@@ -51,6 +53,12 @@ export function requiredPart<T>(kind: TotalKind<T>, doc: string): Field<T> {
     return kind.read({ form: 'scalar', place, value: null, text: '', template: null }, ignore)
   }
   return { kind, doc, builtIn: null, required: true, read }
+}
+
+/** A section that means something by being there: null where it is left out, its defaults where nothing is behind the key. */
+export function presence<T>(kind: TotalKind<T>, doc: string): Field<T | null> {
+  const read: Field<T | null>['read'] = (node, _place, report) => (node === undefined ? null : kind.read(node, report))
+  return { kind, doc, builtIn: null, required: false, read }
 }
 
 /** A section that may be left out: its own fields then take their defaults. */

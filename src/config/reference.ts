@@ -1,7 +1,10 @@
 /** docs/CONFIGURATION.md, made from the schema, so that it cannot say anything else than the parser does. */
 import type { Field, Fields, Kind } from './kind.ts'
 import { schema } from './schema.ts'
-import { TIMEOUT_EVENTS } from './timeouts.ts'
+import { TIMEOUT_EVENTS, type TimeoutEvents, WEBSOCKET_TIMEOUT_EVENTS } from './timeouts.ts'
+import { websocket } from './websocket-schema.ts'
+
+const websocketFields = websocket.fields
 
 const INTRODUCTION = `# Configuration
 
@@ -60,6 +63,8 @@ Beside what the tables say, these are errors:
 - \`timeouts.request\` on a route with \`streaming: true\`
 - a \`ca_file\` that cannot be read or holds no certificate
 - a name under \`neighbours.upstreams\` that is no upstream of this file
+- \`websocket\` on a route whose \`match.methods\` lack GET; its keys for \`mode: relay\` beside \`mode: tunnel\`; an \`idle_timeout\` that is not
+  shorter than the \`max_lifetime\` beside it; a \`backoff\` longer than its \`max_backoff\`
 - the keys reserved for later versions: "not supported yet"
 
 These are warnings, at the end of \`check\` and in the log at the start:
@@ -86,12 +91,13 @@ export function reference(example: string): string {
 
 function timeoutTable(): string {
   const fields = new Map(leaves('', schema))
-  const rows = Object.entries(TIMEOUT_EVENTS).map(([name, events]) => {
-    const field = fields.get(name.startsWith('listen.') ? name : `defaults.timeouts.${name}`)
+  const row = ([name, events]: readonly [string, TimeoutEvents]): string => {
+    const place = name.startsWith('listen.') ? name : `defaults.timeouts.${name}`
+    const field = fields.get(place) ?? websocketFields[name.replace('websocket.', '') as keyof typeof websocketFields]
     const off = field?.kind.type.includes('off') ? 'yes' : 'no'
     const { hop, starts, ends, restarts, outcome, status } = events
     return `| \`${name}\` | ${hop} | ${field?.builtIn} | ${off} | ${starts} | ${ends} | ${restarts ?? '-'} | ${outcome} | ${status} |`
-  })
+  }
   return `## The ten timeouts
 
 Each is the time between two events, and fires within \`[t, t + max(50 ms, 2 %)]\` of its value on an idle machine. The four
@@ -99,9 +105,15 @@ Each is the time between two events, and fires within \`[t, t + max(50 ms, 2 %)]
 
 | name | hop | built-in | may be \`off\` | starts | ends | restarts | outcome, stage | status |
 |---|---|---|---|---|---|---|---|---|
-${rows.join('\n')}
+${Object.entries(TIMEOUT_EVENTS).map(row).join('\n')}
 
 \`listen.min_body_rate\` bounds what \`body_idle\` cannot, one byte every 9 s: an upload that is slower on average is a \`client_timeout\` too.
+
+On a route with [\`websocket\`](#routeswebsocket) the ten hold until both sides have shaken hands, and these from then on:
+
+| name | hop | built-in | may be \`off\` | starts | ends | restarts | outcome, stage | status |
+|---|---|---|---|---|---|---|---|---|
+${Object.entries(WEBSOCKET_TIMEOUT_EVENTS).map(row).join('\n')}
 `
 }
 

@@ -37,7 +37,7 @@ function renderRoute(route: RouteConfig, listen: ListenConfig): string {
     ...(match.host === null ? [] : [`host ${match.host}`]),
     ...(match.methods === null ? [] : [match.methods.join(' ')]),
   ].join(', ')
-  const title = `route ${route.name}: ${which} -> upstream ${route.upstream}${route.streaming ? ' (streaming)' : ''}`
+  const title = `route ${route.name}: ${which} -> upstream ${route.upstream}${route.streaming ? ' (streaming)' : ''}${route.websocket === null ? '' : ` (websocket: ${route.websocket.mode})`}`
   const timeouts = effectiveTimeouts(route, listen).filter(({ name }) => !name.startsWith('listen.'))
   const { bodyBytes, inFlight } = route.limits
   return [

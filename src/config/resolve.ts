@@ -29,6 +29,7 @@ import {
   type WrittenUpstream,
 } from './route-schema.ts'
 import { listenTimeouts, type Written, type WrittenListen } from './schema.ts'
+import { resolveWebSocket } from './websocket-schema.ts'
 
 /** One of the places where a shared value can be written; the most specific first. */
 export interface Level {
@@ -200,6 +201,7 @@ function resolveRoute(route: WrittenRoute, levels: readonly Level[]): RouteConfi
     slo: resolveSlo(route.slo),
     requestHeaders: resolveHeaders(route.request_headers),
     responseHeaders: resolveHeaders(route.response_headers),
+    websocket: resolveWebSocket(route.websocket, levels[0]?.origin ?? 'built-in'),
   }
 }
 

@@ -6,6 +6,7 @@ import { matchPath } from './resolve.ts'
 import type { WrittenRoute } from './route-schema.ts'
 import type { Written } from './schema.ts'
 import { child, locate, type Report, type SourceNode } from './source.ts'
+import { checkWebSocket } from './websocket-schema.ts'
 import { didYouMean, quote } from './words.ts'
 
 /** One route as the rules see it; `index` counts every item of `routes`, also those that could not be read. */
@@ -25,6 +26,7 @@ export function checkRoutes(written: Written, root: SourceNode, report: Report):
         `no such upstream${didYouMean(route.upstream, names)} (got ${quote(route.upstream)}, allowed ${names.join(', ')})`,
       )
     }
+    checkWebSocket(route.websocket, route.match.methods, index, root, report)
     if (route.streaming && route.timeouts.request !== undefined) {
       const place = locate(root, 'routes', index, 'timeouts', 'request')
       report(

@@ -1,6 +1,6 @@
 /** The keys of `defaults`, `upstreams.NAME` and `routes[i]`, with their kinds, ranges, built-in defaults and meanings. */
 import type { EndpointConfig } from './config.ts'
-import { inherited, optional, part, required, requiredPart, written } from './field.ts'
+import { inherited, optional, part, presence, required, requiredPart, written } from './field.ts'
 import {
   endpoint,
   headerName,
@@ -15,6 +15,7 @@ import {
 import { dictionary, list, orNull, section, type Values } from './kind.ts'
 import { boolean, duration, durationOrOff, integer, oneOf, percent, size, text } from './scalars.ts'
 import { timeoutDoc } from './timeouts.ts'
+import { websocket } from './websocket-schema.ts'
 
 const GIB = 1024 ** 3
 
@@ -30,7 +31,6 @@ export const LATER_PER_ROUTE = [
   'rate_limit',
   'deadline_propagation',
   'trace_context',
-  'websocket',
 ]
 
 export const anyText = (type: string, allowed: string) =>
@@ -190,6 +190,10 @@ export const route = section(
     slo: part(slo, 'What you promise of this route. Changes nothing here: `hopgate rules` makes alerts of it.'),
     request_headers: part(headerRules, 'On the way to the upstream.'),
     response_headers: part(headerRules, 'On the way to the client.'),
+    websocket: presence(
+      websocket,
+      'How the route serves WebSocket. Where it is left out, an upgrade is answered 426, and no upstream hears of it.',
+    ),
     ...routeValues,
   },
   LATER_PER_ROUTE,

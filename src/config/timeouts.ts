@@ -93,13 +93,52 @@ export const TIMEOUT_EVENTS = {
     outcome: '`deadline_exceeded`, whatever stage it was in',
     status: '504, or cut where headers were already sent',
   },
-} as const satisfies { readonly [N in Exclude<TimeoutName, 'listen.min_body_rate'>]: TimeoutEvents }
+} as const satisfies {
+  readonly [N in Exclude<TimeoutName, 'listen.min_body_rate' | `websocket.${string}`>]: TimeoutEvents
+}
+
+/** Those of a route with `websocket`, once both sides have shaken hands; until then the ten hold. */
+export const WEBSOCKET_TIMEOUT_EVENTS = {
+  'websocket.idle_timeout': {
+    hop: 'whole',
+    starts: 'the 101 was sent',
+    ends: 'the connection is closed',
+    restarts: 'at each byte that moves, in either direction (relay: at each message, and each ping of a peer)',
+    outcome: '`tunnel_idle`, tunnel',
+    status: '101; cut (relay: closed with 1001)',
+  },
+  'websocket.max_lifetime': {
+    hop: 'whole',
+    starts: 'the 101 was sent',
+    ends: 'the connection is closed',
+    restarts: null,
+    outcome: '`tunnel_lifetime`, tunnel',
+    status: '101; cut (relay: closed with 1012)',
+  },
+  'websocket.ping_interval': {
+    hop: 'whole',
+    starts: 'a ping was sent',
+    ends: 'the peer sends something',
+    restarts: null,
+    outcome: '`tunnel_error`, tunnel (a backend is reconnected to)',
+    status: '101; cut',
+  },
+} as const satisfies { readonly [N in Extract<TimeoutName, `websocket.${string}`>]: TimeoutEvents }
+
+export type WebSocketTimeoutName = keyof typeof WEBSOCKET_TIMEOUT_EVENTS
 
 /** The timeouts that are durations; `listen.min_body_rate` is a rate. */
 export type DurationName = keyof typeof TIMEOUT_EVENTS
 
 /** One sentence for the schema: its two events. */
 export function timeoutDoc(name: DurationName): string {
-  const { starts, ends, restarts } = TIMEOUT_EVENTS[name]
+  return sentence(TIMEOUT_EVENTS[name])
+}
+
+export function websocketTimeoutDoc(name: WebSocketTimeoutName): string {
+  return sentence(WEBSOCKET_TIMEOUT_EVENTS[name])
+}
+
+function sentence({ starts, ends, restarts }: TimeoutEvents): string {
   return `From: ${starts}. To: ${ends}.${restarts === null ? '' : ` Restarts ${restarts}.`}`
 }

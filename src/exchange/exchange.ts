@@ -15,7 +15,7 @@ import { report } from './report.ts'
 import { RequestBody, type RequestBodyEvents } from './request-body.ts'
 import { type RequestHead, requestHead } from './request-head.ts'
 import { interimHead, responseHead } from './response-head.ts'
-import type { BoundRoute } from './route.ts'
+import type { BoundRoute, Inside } from './route.ts'
 import { Timeline } from './timeline.ts'
 import { type TimeoutEvents, Timeouts } from './timeouts.ts'
 import { isIdempotent, type UpstreamEvents, UpstreamSide } from './upstream-side.ts'
@@ -159,7 +159,7 @@ export class Exchange implements ClientEvents, UpstreamEvents, RequestBodyEvents
   }
 
   /** For those who watch over it: they change nothing. */
-  get inside(): { readonly timeouts: Timeouts; readonly timeline: Timeline; readonly hasBody: boolean } {
+  get inside(): Inside {
     return { timeouts: this.#timeouts, timeline: this.#timeline, hasBody: this.#hasBody }
   }
 

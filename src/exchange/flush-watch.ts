@@ -142,7 +142,8 @@ export class FlushWatch {
   }
 }
 
-function bytesTaken(socket: Socket): number {
+/** Bytes that the kernel has taken for the peer; only its growth means anything. */
+export function bytesTaken(socket: Socket): number {
   // No public counterpart exists; test/facts holds that both fields are there and move.
   const handle = (socket as unknown as { _handle: StreamHandle | null })._handle
   return (handle?.bytesWritten ?? 0) - (handle?.writeQueueSize ?? 0)

@@ -1,14 +1,18 @@
 /** A configured route with everything its exchanges need, bound once at start: the hot path looks nothing up. */
-import type { Config, RouteConfig } from '../config/config.ts'
+import type { Socket } from 'node:net'
+import type { Config, RouteConfig, WebSocketConfig } from '../config/config.ts'
 import type { Ledger } from '../observe/ledger.ts'
 import type { ExchangeRecord } from '../observe/record.ts'
 import type { RouteMetrics } from '../observe/route-metrics.ts'
+import type { WebSocketMetrics } from '../observe/websocket-metrics.ts'
+import type { Stage } from '../outcome.ts'
 import type { Upstream } from '../upstream/upstream.ts'
-import type { Exchange } from './exchange.ts'
 import type { IsTrusted } from './peer.ts'
 import { type RequestRules, requestRules } from './request-head.ts'
 import { type ResponseRules, responseRules } from './response-head.ts'
 import type { SocketTable } from './socket-table.ts'
+import type { Timeline } from './timeline.ts'
+import type { Timeouts } from './timeouts.ts'
 import type { Vanished } from './vanished.ts'
 
 /** What all exchanges of one gateway share. */
@@ -43,6 +47,37 @@ export interface RouteLimits {
   readonly inFlight: number
 }
 
+/** What those see who watch over an exchange: they change nothing. */
+export interface Inside {
+  readonly timeouts: Timeouts
+  readonly timeline: Timeline
+  readonly hasBody: boolean
+}
+
+/** Whatever is under way on a route: an exchange, or a WebSocket. */
+export interface InFlight {
+  readonly requestId: string
+  readonly stageNow: Stage
+  readonly method: string
+  readonly path: string
+  readonly clientAddress: string
+  readonly endpointUrl: string
+  readonly route: BoundRoute
+  readonly socket: Socket
+  readonly upstreamSocket?: Socket | undefined
+  /** Of an exchange, for those who watch over it. A WebSocket has none: it outlives every deadline of an exchange. */
+  readonly inside?: Inside
+  /** Where there is no `inside`: a native timer is set. */
+  readonly ticking?: boolean
+  /** 'tunnel' or 'relay'; an exchange has none. */
+  readonly websocketMode?: WebSocketConfig['mode']
+  ageMs(at: number): number
+  /** The gateway takes nothing new: what would never end by itself ends now, in good order. */
+  drain?(): void
+  /** The gateway stops: it is cut. */
+  drainKill(): void
+}
+
 export interface BoundRoute {
   readonly name: string
   readonly config: RouteConfig
@@ -54,7 +89,9 @@ export interface BoundRoute {
   readonly responseRules: ResponseRules
   readonly finishOnAbort: boolean
   /** Oldest first. */
-  readonly inflight: Set<Exchange>
+  readonly inflight: Set<InFlight>
+  /** null: the route has no `websocket`. */
+  readonly websocket: { readonly config: WebSocketConfig; readonly metrics: WebSocketMetrics } | null
   /** Counts a connection that was taken: used before, or fresh. */
   readonly reuse: (reused: boolean) => void
   /** The request target for the upstream. */
@@ -66,6 +103,7 @@ export function bindRoute(
   config: Config,
   upstream: Upstream,
   metrics: RouteMetrics,
+  websocketMetrics: WebSocketMetrics | undefined,
   reuse: (reused: boolean) => void,
   shared: Shared,
 ): BoundRoute {
@@ -97,6 +135,10 @@ export function bindRoute(
     responseRules: responseRules(route.responseHeaders, shared.pseudonym),
     finishOnAbort: route.onClientAbort.value === 'finish',
     inflight: new Set(),
+    websocket:
+      route.websocket === null || websocketMetrics === undefined
+        ? null
+        : { config: route.websocket, metrics: websocketMetrics },
     reuse,
     rewrite: rewriter(route),
   }

@@ -3,6 +3,7 @@
  * words of the gateway. The handler is undici's lower interface (`onConnect`, `onHeaders`, ...), which hands over raw
  * header bytes, where the newer one (`onResponseStart`, ...) builds an object from them that a proxy has no use for.
  */
+import type { Socket } from 'node:net'
 import type { Dispatcher } from 'undici'
 import type { Outcome } from '../outcome.ts'
 import type { Borrower, Connection } from '../upstream/connection.ts'
@@ -29,6 +30,8 @@ export interface UpstreamEvents {
   /** @returns false where the rest of the body should wait */
   upstreamData(chunk: Buffer): boolean
   upstreamEnd(trailers: readonly (Buffer | string)[]): void
+  /** The upstream has switched protocols: `socket` is ours from now on, and still fills its slot. Only after an `upgrade`. */
+  upstreamUpgraded?(headers: readonly Buffer[], socket: Socket): void
   upstreamFailed(outcome: Outcome, error: Error | undefined): void
   /** The connection of a request that was given up is closed; `ms` since it was. */
   upstreamCancelled(ms: number): void
@@ -44,6 +47,8 @@ export interface UpstreamRequest {
   readonly replayable: boolean
   /** Sets the Host that the chosen endpoint wants; undefined: the endpoint's own. */
   readonly host: string | undefined
+  /** The protocol to switch to, where one is asked for. */
+  readonly upgrade?: string
 }
 
 /** RFC 9110 section 9.2.2. */
@@ -130,6 +135,13 @@ export class UpstreamSide implements Waiter, Borrower, LowerHandler {
     this.#request?.body?.destroy()
   }
 
+  /** An upgraded connection has come to its end on both sides: its slot is free. */
+  finish(): void {
+    if (this.#over) return
+    this.#over = true
+    this.connection?.ended()
+  }
+
   #attempt(connection: Connection): void {
     const request = this.#request as UpstreamRequest
     this.connection = connection
@@ -148,7 +160,8 @@ export class UpstreamSide implements Waiter, Borrower, LowerHandler {
           method: request.method as Dispatcher.HttpMethod,
           headers: host === undefined ? request.headers : ['Host', host, ...request.headers],
           body: request.body,
-        },
+          upgrade: request.upgrade,
+        } as Dispatcher.DispatchOptions,
         this,
       )
     } catch (error) {
@@ -207,6 +220,16 @@ export class UpstreamSide implements Waiter, Borrower, LowerHandler {
     this.#headersReceived = true
     this.#resume = resume
     return this.#events.upstreamHead(status, statusText, headers)
+  }
+
+  onUpgrade(_status: number, headers: Buffer[], socket: Socket): void {
+    if (this.#over) return
+    if (this.connection?.version.wrong === true || this.connection?.version.minor === 0) {
+      this.onError(notHttp('not a response of HTTP/1.1'))
+      return
+    }
+    this.#headersReceived = true
+    this.#events.upstreamUpgraded?.(headers, socket)
   }
 
   onData(chunk: Buffer): boolean {

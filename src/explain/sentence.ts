@@ -5,6 +5,7 @@
 import { OUTCOMES, type Outcome, type Stage, type TimeoutName } from '../outcome.ts'
 import type { Facts } from './facts.ts'
 import type { Limits } from './limits.ts'
+import { WEBSOCKETS } from './websockets.ts'
 import { because, spell, spellBytes, whom } from './words.ts'
 
 type Teller = (facts: Facts, limits: Limits | null) => string
@@ -156,6 +157,8 @@ const TELLERS: Readonly<Record<Outcome, Teller>> = {
 
   internal_error: facts =>
     `Something failed inside hopgate${because(facts)}. ${begun(standing(facts))}. Please report it with its access line.`,
+
+  ...WEBSOCKETS,
 }
 
 /** What was going on when it ended, without capital and full stop. */
@@ -185,6 +188,8 @@ function standing(facts: Facts): string {
       return `${who} had sent headers${headersAfter(facts)}, and its answer was not complete (${spellBytes(txBytes)} so far)`
     case 'client_write':
       return `the client had not taken all of its answer (${spellBytes(txBytes)} were handed to it)`
+    case 'tunnel':
+      return 'the WebSocket was open'
     case undefined:
       return times.total >= 0 ? `it was ${spell(times.total)} old` : 'where it was is not known'
   }

@@ -25,9 +25,10 @@ const OF_OUTCOME: ReadonlyMap<Outcome, number> = new Map(
 )
 
 function nameOf(outcome: Outcome): Band {
-  if (outcome === 'completed') return 'ok'
   if (outcome === 'client_abort') return 'client_left'
   const { status, party } = OUTCOMES[outcome]
+  // Completed, and tunnels that ended as they should, or as they were configured to.
+  if (party === 'none') return 'ok'
   if (status === 504) return 'timeout'
   if (party === 'client') return 'client_fault'
   return party === 'upstream' ? 'upstream_failed' : 'refused'

@@ -4,6 +4,7 @@ import type { Limits } from '../explain/limits.ts'
 import { sentence } from '../explain/sentence.ts'
 import { isoTime } from '../observe/access-line.ts'
 import type { ExchangeRecord } from '../observe/record.ts'
+import { BANDS, type Band, bandOf } from './bands.ts'
 
 /** Failures that are kept. */
 const KEPT = 100
@@ -30,6 +31,7 @@ export interface Told {
   readonly route: string
   readonly status: number
   readonly outcome: string
+  readonly band: Band
   readonly request: string
   readonly text: string
   readonly more: number
@@ -90,6 +92,7 @@ export class Failures {
       route,
       status,
       outcome,
+      band: BANDS[bandOf(outcome, status)] ?? 'ok',
       request: [method, `${host}${path}`].filter(word => word !== '').join(' '),
       text: sentence(facts, this.#limits.get(route) ?? null),
       more,

@@ -1,14 +1,14 @@
 /** What the live page is told: once what does not change, then every second how it stands. */
 import type { Config } from '../config/config.ts'
 import { effectiveTimeouts, listenTimeoutsOf } from '../config/effective.ts'
-import type { Exchange } from '../exchange/exchange.ts'
-import type { BoundRoute } from '../exchange/route.ts'
+import type { BoundRoute, InFlight } from '../exchange/route.ts'
 import { plain } from '../explain/facts.ts'
 import { LEDGERS, type Ledger } from '../observe/ledger.ts'
 import type { LogCounts } from '../observe/log-sink.ts'
 import { NO_ROUTE, type RouteMetrics } from '../observe/route-metrics.ts'
-import { TIMEOUTS } from '../outcome.ts'
+import { TIMEOUTS, type TimeoutName } from '../outcome.ts'
 import type { Upstream } from '../upstream/upstream.ts'
+import { OF_CONNECTIONS } from '../watch/debug-pages.ts'
 import type { Watch } from '../watch/watch.ts'
 import { BANDS } from './bands.ts'
 import { SAMPLE_MS, SAMPLES, totalsOf } from './history.ts'
@@ -59,7 +59,7 @@ export function hello({ config, version, routes, upstreams }: LiveParts, boot: s
         streaming: route.streaming,
         configured: Object.fromEntries(
           effectiveTimeouts(route, listen)
-            .filter(timeout => !OF_CONNECTIONS.includes(timeout.name))
+            .filter(timeout => !isOfConnections(timeout.name))
             .map(({ name: timeout, ms }) => [timeout, off(ms)]),
         ),
       })),
@@ -70,7 +70,7 @@ export function hello({ config, version, routes, upstreams }: LiveParts, boot: s
         streaming: false,
         configured: Object.fromEntries(
           listenTimeoutsOf(listen)
-            .filter(timeout => OF_CONNECTIONS.includes(timeout.name))
+            .filter(timeout => isOfConnections(timeout.name))
             .map(({ name, ms }) => [name, off(ms)]),
         ),
       },
@@ -87,8 +87,7 @@ export function hello({ config, version, routes, upstreams }: LiveParts, boot: s
   }
 }
 
-/** Those that run before a request is known, or between two. */
-const OF_CONNECTIONS: readonly string[] = ['listen.timeouts.headers', 'listen.timeouts.keepalive']
+const isOfConnections = (name: TimeoutName): boolean => OF_CONNECTIONS.includes(name)
 
 function describeMatch({ kind, path, host, methods }: BoundRoute['config']['match']): string {
   return [methods?.join(' '), `${host ?? ''}${path}${kind === 'exact' ? '' : path.endsWith('/') ? '…' : '/…'}`]
@@ -148,7 +147,7 @@ export function standing(parts: LiveParts, utilization: number) {
 
 /** Each route's are in the order of their age: of none can more than the first ones be among the oldest of all. */
 function oldest(routes: readonly BoundRoute[], at: number) {
-  const candidates: Exchange[] = []
+  const candidates: InFlight[] = []
   for (const { inflight } of routes) {
     let taken = 0
     for (const exchange of inflight) {
@@ -160,7 +159,7 @@ function oldest(routes: readonly BoundRoute[], at: number) {
     .sort((a, b) => b.ageMs(at) - a.ageMs(at))
     .slice(0, MOST_NAMED)
     .map(exchange => {
-      const nearest = exchange.inside.timeouts.nearest(at)
+      const nearest = exchange.inside?.timeouts.nearest(at)
       return {
         request_id: plain(exchange.requestId),
         route: exchange.route.name,

@@ -6,7 +6,7 @@
  * words goes through it.
  */
 import { type LogLevel, OUTCOMES } from '../outcome.ts'
-import type { ExchangeRecord } from './record.ts'
+import type { ExchangeRecord, WebSocketEnd } from './record.ts'
 
 /** Anything beside printable ASCII without `"` and `\`. */
 const NEEDS_CARE = /[^\x20\x21\x23-\x5b\x5d-\x7e]/
@@ -73,6 +73,10 @@ function failureFields({ timeout, clientAbortAge }: ExchangeRecord): string {
   return (timeout === undefined ? '' : `,"timeout":"${timeout}"`) + duration('t_client_abort', clientAbortAge)
 }
 
+function websocketFields({ mode, by, code }: WebSocketEnd): string {
+  return `,"websocket":"${mode}","closed_by":"${by}","close_code":${code}`
+}
+
 /**
  * The line of an exchange, with its newline.
  * @param timeMs wall clock, ms since the epoch: when the exchange ended
@@ -95,6 +99,7 @@ export function accessLine(record: ExchangeRecord, timeMs: number): string {
     duration('t_response_body', times.responseBody) +
     duration('t_total', times.total) +
     (record.outcome === 'completed' ? '' : failureFields(record)) +
+    (record.websocket === undefined ? '' : websocketFields(record.websocket)) +
     (error === undefined ? '' : errorField(error)) +
     '}\n'
   )

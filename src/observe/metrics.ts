@@ -4,6 +4,7 @@
  */
 import { Registry } from 'prom-client'
 import type { Config, RouteConfig } from '../config/config.ts'
+import { websocketTimeoutsOf } from '../config/effective.ts'
 import { TIMEOUTS, type TimeoutName } from '../outcome.ts'
 import { HistogramCell, OVERRUN_BUCKETS } from './cells.ts'
 import { type ConfiguredTimeout, registerExchangeMetrics, registerTimeoutMetrics } from './exchange-metrics.ts'
@@ -11,6 +12,7 @@ import { registerCounter } from './families.ts'
 import { type MetricsDeps, registerLiveMetrics } from './live-metrics.ts'
 import { registerProcessMetrics } from './process-metrics.ts'
 import { NO_ROUTE, RouteMetrics, SELFPROBE_ROUTE } from './route-metrics.ts'
+import { registerWebSocketMetrics, WebSocketMetrics } from './websocket-metrics.ts'
 
 const CLIENT_CONNECTION_RESULTS = ['accepted', 'refused_limit', 'header_timeout', 'parse_error'] as const
 export type ClientConnectionResult = (typeof CLIENT_CONNECTION_RESULTS)[number]
@@ -25,6 +27,8 @@ export interface Metrics {
   /** The cells of a configured route, of `_none`, or of `_selfprobe` unless that is off; throws for any other name. To be called once per route, at start. */
   route(name: string): RouteMetrics
   upstream(name: string): UpstreamMetrics
+  /** undefined: the route has no `websocket`. */
+  websocket(name: string): WebSocketMetrics | undefined
   clientConnection(result: ClientConnectionResult): void
   readonly contentType: string
   /** The exposition text; never rejects for anything a request did. */
@@ -45,6 +49,7 @@ function routeTimeouts(route: RouteConfig, listen: Config['listen']): Configured
     ['listen.timeouts.body_idle', listen.timeouts.bodyIdle.value],
     ['listen.timeouts.write_idle', listen.timeouts.writeIdle.value],
     ['listen.min_body_rate', null],
+    ...websocketTimeoutsOf(route).map(({ name, ms }) => [name, ms] as const),
   ]
 }
 
@@ -104,6 +109,11 @@ export function createMetrics(config: Config, deps: MetricsDeps): Metrics {
       for (const result of CLIENT_CONNECTION_RESULTS) emit({ result }, accepted[result])
     },
   )
+  const websockets = new Map<string, WebSocketMetrics>()
+  for (const { name, websocket } of config.routes) {
+    if (websocket !== null) websockets.set(name, new WebSocketMetrics(name, websocket.mode))
+  }
+  registerWebSocketMetrics(registry, [...websockets.values()])
   registerProcessMetrics(registry)
 
   return {
@@ -117,6 +127,7 @@ export function createMetrics(config: Config, deps: MetricsDeps): Metrics {
         },
       }
     },
+    websocket: name => websockets.get(name),
     clientConnection: result => {
       accepted[result] += 1
     },

@@ -61,4 +61,16 @@ export interface ExchangeRecord {
   readonly timeoutOverrun: number
   /** The original error of a failure, where there was one. */
   readonly error: Error | undefined
+  /** How a WebSocket ended; absent where there was none. */
+  readonly websocket?: WebSocketEnd
+}
+
+/** Who ended a WebSocket: sent the first close frame or, where there was none, ended its side first. */
+export type ClosedBy = 'client' | 'upstream' | 'gateway'
+
+export interface WebSocketEnd {
+  readonly mode: 'tunnel' | 'relay'
+  readonly by: ClosedBy
+  /** RFC 6455 section 7.4: of the first close frame; 1005: it had none; 1006: there was no close frame. */
+  readonly code: number
 }

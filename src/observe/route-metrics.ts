@@ -89,7 +89,7 @@ export class RouteMetrics {
     this.bytesOut += record.txBytes
     this.abortedWrites += record.abortedWrites
     this.abortedWriteBytes += record.abortedWriteBytes
-    if (record.outcome !== 'completed') this.#failed(record)
+    if (record.outcome !== 'completed' && record.outcome !== 'tunnel_closed') this.#failed(record)
   }
 
   /** From the moment the cause was known to the moment the upstream's socket was closed. */

@@ -4,6 +4,7 @@ import type { Stage } from '../outcome.ts'
 import type { Leave, Pace, UpstreamFault } from './faults.ts'
 import type { Expected } from './promised.ts'
 import type { Adjustments } from './rewire.ts'
+import type { UpgradePlan } from './websocket-drive.ts'
 
 /** What the case's client does. */
 export type Plan =
@@ -21,6 +22,8 @@ export type Plan =
   | { readonly does: 'uploads'; readonly body: number }
   /** Sends the last byte of its body `afterMs` after the first. */
   | { readonly does: 'ends-late'; readonly afterMs: number }
+  /** Asks for WebSocket. */
+  | UpgradePlan
   /** Does not read the answer. */
   | { readonly does: 'never-reads' }
   /** Sends these bytes instead of a request. */

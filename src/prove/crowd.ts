@@ -8,6 +8,7 @@ import { uploadBytes } from './crowd-size.ts'
 import type { Ground } from './ground.ts'
 import { openClient, type RawClient } from './raw-client.ts'
 import type { RawRequest } from './raw-request.ts'
+import { NotProvoked } from './witness.ts'
 
 /** Opened at once; more would hold the event loop that everything here shares. */
 const BATCH = 8
@@ -71,12 +72,16 @@ export async function gather(
       clients.push(...batch)
     }
     if (!(await ground.until(() => arrived() >= holding, ARRIVAL_MS))) {
-      throw new Error(`of ${holding} uploads that were to hold a connection each, ${arrived()} reached the upstream`)
+      const short = `of ${holding} uploads that were to hold a connection each, ${arrived()} reached the upstream`
+      throw new NotProvoked(one, short)
     }
     const queued = await Promise.all(Array.from({ length: waiting }, () => openClient(ground.port)))
     for (const client of queued) client.request(requests.plain)
-    const waitsNow = async (): Promise<boolean> => (await ground.scrape()).sum('hopgate_queue_depth') >= waiting
-    if (waiting > 0 && !(await ground.until(waitsNow, ARRIVAL_MS))) throw new Error(`no queue of ${waiting} came to be`)
+    const waitsNow = async (): Promise<boolean> =>
+      (await ground.stages()).filter(stage => stage === 'queue').length >= waiting
+    if (waiting > 0 && !(await ground.until(waitsNow, ARRIVAL_MS))) {
+      throw new NotProvoked(one, `no queue of ${waiting} came to be`)
+    }
     if (waiting > 0) clients.push(...queued)
     return { leave }
   } catch (error) {

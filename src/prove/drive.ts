@@ -12,6 +12,7 @@ import { lastMovement } from './movement.ts'
 import { RawClient } from './raw-client.ts'
 import { requestHead } from './raw-request.ts'
 import type { PendingResponse, RawResponse } from './raw-response.ts'
+import { driveUpgrade } from './websocket-drive.ts'
 import {
   carriersOf,
   NotProvoked,
@@ -114,6 +115,8 @@ async function byPlan(stage: Stage, plan: Exclude<Plan, { does: 'leaves' }>): Pr
       await client.send('x')
       return ending(stage, pending, new Map([['else', at(sentAt)]]))
     }
+    case 'upgrades':
+      return driveUpgrade(stage, plan)
     case 'never-reads': {
       stage.stopReading()
       const pending = client.request(requests.plain)

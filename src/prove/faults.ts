@@ -108,8 +108,11 @@ export type RequestFault =
       readonly headerBytes?: number
       readonly lineBytes?: number
     }
-  /** A 101 that nobody asked for, then silence. */
-  | { readonly on: 'headers'; readonly then: 'upgrade'; readonly protocol?: string }
+  /**
+   * A 101, then silence. With `speaks` it is a server of WebSocket that says nothing by itself, but answers pings and
+   * goodbyes: no fault, but what the faults of others are done to.
+   */
+  | { readonly on: 'headers'; readonly then: 'upgrade'; readonly protocol?: string; readonly speaks?: true }
   /** Head and so many bytes of the body, then silence, the end, or (chunked) a broken chunk header. */
   | {
       readonly on: 'body'

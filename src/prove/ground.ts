@@ -24,6 +24,7 @@ export type StartGateway = (parts: {
   readonly config: Config
   readonly sink: LineSink & LogCounts
   readonly version: string
+  readonly kernelView: boolean
 }) => Promise<ProvenGateway>
 
 /** An access line, and when it was written (monotonic ms). */
@@ -89,6 +90,8 @@ export async function openGround(one: ProveCase, config: Config, grounds: Ground
     const gateway = await start({
       config: rewired(proven, ({ name }) => ports.get(name) ?? [], trust, one.adjust),
       version,
+      // Each look costs milliseconds, and hundreds of gateways would look at the same kernel.
+      kernelView: false,
       sink: {
         write: () => counts.event++,
         writeAccess: line => {

@@ -1,4 +1,5 @@
 import type { Answer, Pace, RequestFault } from './faults.ts'
+import { acceptOf, CLOSE, frame, framesIn, PING, PONG } from './frames.ts'
 import type { UpstreamConnection } from './upstream-connection.ts'
 import type { UpstreamRequest } from './upstream-request.ts'
 import { answerHead, bodySlices, closesAfter, headOf, isBodyless } from './wire.ts'
@@ -107,8 +108,12 @@ async function performOnHeaders(
         headOf(101, [
           ['Connection', 'Upgrade'],
           ['Upgrade', fault.protocol ?? 'websocket'],
+          ...(fault.speaks
+            ? [['Sec-WebSocket-Accept', acceptOf(request.header('sec-websocket-key') ?? '')] as const]
+            : []),
         ]),
       )
+      if (fault.speaks) connection.switched = bytes => speakWebSocket(connection, bytes)
       return connection.hang()
   }
 }
@@ -188,5 +193,17 @@ async function drip(connection: UpstreamConnection, bytes: Buffer, pace: Pace): 
   for (let sent = 0; sent < bytes.length; sent += pace.bytesPerTick) {
     if (sent > 0) await connection.sleep(pace.tickMs)
     await connection.write(bytes.subarray(sent, sent + pace.bytesPerTick))
+  }
+}
+
+/** Answers pings and goodbyes. The peer may be gone by then: that is no error. */
+function speakWebSocket(connection: UpstreamConnection, bytes: Buffer): void {
+  for (const { opcode, payload } of framesIn(bytes)) {
+    if (opcode === PING) connection.write(frame(PONG, payload, false)).catch(() => {})
+    if (opcode !== CLOSE) continue
+    connection
+      .write(frame(CLOSE, payload.subarray(0, 2), false))
+      .then(() => connection.leave('fin'))
+      .catch(() => {})
   }
 }

@@ -32,6 +32,9 @@ export const PROMISED = {
   truncated: { status: 502, party: 'upstream' },
   protocol_error: { status: 502, party: 'upstream' },
   deadline_exceeded: { status: 504, party: 'upstream' },
+  tunnel_idle: { status: 101, party: 'none' },
+  tunnel_lifetime: { status: 101, party: 'none' },
+  tunnel_error: { status: 101, party: 'upstream' },
 } as const satisfies Partial<Record<Outcome, Promised>>
 
 export type ProvenOutcome = keyof typeof PROMISED

@@ -61,6 +61,15 @@ export function scaled(config: Config, factor: number): Config {
         responseHeaders: sourced(route.timeouts.responseHeaders),
         bodyIdle: sourced(route.timeouts.bodyIdle),
       },
+      websocket:
+        route.websocket === null
+          ? null
+          : {
+              ...route.websocket,
+              idleTimeout: sourced(route.websocket.idleTimeout),
+              maxLifetime: sourced(route.websocket.maxLifetime),
+              pingInterval: sourced(route.websocket.pingInterval),
+            },
     })),
   }
 }

@@ -62,6 +62,10 @@ export function serveConnection(
   connection.onBytes(bytes => {
     clearTimeout(idle)
     if (connection.ended?.how === 'us') return
+    if (connection.switched !== undefined) {
+      connection.switched(bytes)
+      return
+    }
     try {
       parser.push(bytes)
     } catch {

@@ -4,6 +4,7 @@ import type { Stage, TimeoutName } from '../outcome.ts'
 import type { ProveCase, Subject, Unproven } from './case.ts'
 import { crowdFor } from './crowd-size.ts'
 import { deadline, type Expected, expected } from './promised.ts'
+import { websocketCase } from './websocket-cases.ts'
 
 const MIB = 1024 * 1024
 /** More than the kernel keeps for a peer that does not read (6 MiB to receive, 4 MiB to send, by Linux's defaults). */
@@ -43,7 +44,7 @@ export function timeoutCases(subject: Subject): { cases: ProveCase[]; unproven: 
 }
 
 export function keyOf(name: TimeoutName): string {
-  return name.startsWith('listen.') ? name : `timeouts.${name}`
+  return name.startsWith('listen.') || name.startsWith('websocket.') ? name : `timeouts.${name}`
 }
 
 function make(subject: Subject, { name, ms }: EffectiveTimeout): Made | string {
@@ -100,6 +101,10 @@ function make(subject: Subject, { name, ms }: EffectiveTimeout): Made | string {
       return { upstream: BODY_STALLS, plan: asks, ...orDeadline(subject, own('body_idle_timeout', 'response_body')) }
     case 'request':
       return request(subject, ms)
+    case 'websocket.idle_timeout':
+    case 'websocket.max_lifetime':
+    case 'websocket.ping_interval':
+      return websocketCase(subject, name, ms)
   }
 }
 

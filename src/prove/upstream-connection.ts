@@ -28,6 +28,8 @@ export class UpstreamConnection implements SocketEnds {
   readonly remotePort: number
   /** Request heads read on this connection so far. */
   requestCount = 0
+  /** Takes what comes, where the connection speaks another protocol than HTTP now. */
+  switched: ((bytes: Buffer) => void) | undefined
   readonly #raw: Socket
   readonly #stream: Socket
   readonly #end = deferred<ConnectionEnd>()

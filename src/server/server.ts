@@ -21,11 +21,14 @@ import type { BoundRoute, Shared } from '../exchange/route.ts'
 import type { Metrics } from '../observe/metrics.ts'
 import { NO_ROUTE, SELFPROBE_ROUTE } from '../observe/route-metrics.ts'
 import type { SelfProbe } from '../watch/self-probe.ts'
+import { Upgrade } from '../websocket/upgrade.ts'
 import { unacceptable } from './door.ts'
 import { connectRefusal, malformed, parseRefusal } from './parse-error.ts'
 import { answerProbe } from './probe-answer.ts'
 import { type Refusal, Refuser } from './refusal.ts'
+import { RouteMemo } from './route-memo.ts'
 import { hostnameOf, readTarget } from './target.ts'
+import { GatewayRequest, responseOn } from './upgrade.ts'
 
 /** What the door knows of a request; carried to the route on the request itself. */
 interface Arrival {
@@ -35,6 +38,8 @@ interface Arrival {
   encodedSlash: boolean
   /** The tree of routes it is looked up in: a host's, or the general one. */
   hostTree: boolean
+  /** What came behind the head of a request for WebSocket; undefined: it is none. */
+  upgradeHead: Buffer | undefined
 }
 const ARRIVAL = Symbol('hopgate.arrival')
 type Arrived = IncomingMessage & { [ARRIVAL]: Arrival }
@@ -71,8 +76,14 @@ export async function startServer(listen: ListenConfig, deps: ServerDeps): Promi
   /** The probe's: no clients. */
   const probes = new Set<Socket>()
 
+  const memo = new RouteMemo<BoundRoute>()
   const app: FastifyInstance = Fastify({
-    serverFactory: route => createDoor(listen, deps, refuser, hosts, { sockets, probes }, route),
+    serverFactory: route =>
+      createDoor(listen, deps, refuser, hosts, { sockets, probes }, (req, res) => {
+        const known = memo.find(req.method ?? '', req.url ?? '')
+        if (known === undefined) route(req, res)
+        else begin(known, req as Arrived, res, refuser)
+      }),
     exposeHeadRoutes: false,
     return503OnClosing: false,
     // The door answers what is not HTTP; Fastify's own handler would write its 400 before the answer that is still due.
@@ -113,7 +124,10 @@ export async function startServer(listen: ListenConfig, deps: ServerDeps): Promi
           const req = request.raw as Arrived
           // The general `/*` takes the paths of every host's tree: more specific general routes go before it.
           if (host === null && req[ARRIVAL].hostTree) amongGeneral(req, reply.raw)
-          else begin(route, req, reply.raw, refuser)
+          else {
+            memo.remember(req.method ?? '', req.url ?? '', route)
+            begin(route, req, reply.raw, refuser)
+          }
         },
         handler: unreachable,
       })
@@ -191,6 +205,7 @@ function createDoor(
     // Node 20 adds a second to it: ClientConnection has its own.
     keepAliveTimeout: 0,
     noDelay: true,
+    IncomingMessage: GatewayRequest,
     // Node would answer 400 itself, unobserved.
     requireHostHeader: false,
     insecureHTTPParser: false,
@@ -200,7 +215,7 @@ function createDoor(
   server.maxHeadersCount = 0
   server.timeout = 0
 
-  const enter = (req: IncomingMessage, res: ServerResponse, expectsContinue: boolean): void => {
+  const enter = (req: IncomingMessage, res: ServerResponse, expectsContinue: boolean, upgradeHead?: Buffer): void => {
     const connection = connectionOf(req.socket)
     if (connection === undefined) return
     const host = req.headers.host
@@ -228,6 +243,7 @@ function createDoor(
       expectsContinue,
       encodedSlash: read.encodedSlash,
       hostTree,
+      upgradeHead,
     }
     req.url = hostTree ? treeOf(tree) + read.target : read.target
     route(req, res)
@@ -270,6 +286,15 @@ function createDoor(
   server.on('checkContinue', (req, res) => arrive(req, res, true))
   // An expectation that nobody knows (RFC 9110 section 10.1.1 leaves the choice): dropped, and the request served.
   server.on('checkExpectation', (req, res) => arrive(req, res, false))
+  server.on('upgrade', (req: IncomingMessage, socket: Socket, head: Buffer) => {
+    const connection = connectionOf(socket)
+    if (connection === undefined || connection.closing) {
+      socket.destroy()
+      return
+    }
+    connection.requests++
+    enter(req, responseOn(req, socket), false, head)
+  })
   server.on('connect', (req: IncomingMessage, socket: Socket) => {
     const connection = connectionOf(socket)
     connection?.inTurn(() => refuser.refuseRaw(connection, connectRefusal(ROUTABLE), 'CONNECT', req.url ?? ''))
@@ -305,9 +330,18 @@ function createDoor(
 function begin(route: BoundRoute, req: Arrived, res: ServerResponse, refuser: Refuser): void {
   const connection = connectionOf(req.socket)
   if (connection === undefined) return
-  const { target, expectsContinue, encodedSlash } = req[ARRIVAL]
+  const { target, expectsContinue, encodedSlash, upgradeHead } = req[ARRIVAL]
   if (encodedSlash && route.config.match.encodedSlashes === 'refuse') {
     refuser.refuse(req, res, connection, malformed('an encoded slash'))
+    return
+  }
+  if (upgradeHead !== undefined) {
+    const upgrade = new Upgrade(route, req, res, connection, target)
+    try {
+      upgrade.begin(upgradeHead)
+    } catch (error) {
+      upgrade.fail(error as Error)
+    }
     return
   }
   const exchange = new Exchange(route, req, res, connection, target, expectsContinue)

@@ -18,7 +18,7 @@ export function stuckPage(routes: readonly BoundRoute[], share: number) {
   const at = performance.now()
   const all = routes.flatMap(({ inflight }) => [...inflight])
   const late = all
-    .map(exchange => ({ exchange, nearest: exchange.inside.timeouts.nearest(at), byMs: overdueMs(exchange, at) }))
+    .map(exchange => ({ exchange, nearest: exchange.inside?.timeouts.nearest(at), byMs: overdueMs(exchange, at) }))
     .filter(({ nearest, byMs }) => byMs > 0 || (nearest !== undefined && nearest.share >= share))
     .sort((a, b) => (b.nearest?.share ?? Infinity) - (a.nearest?.share ?? Infinity))
   const stages = new Map<string, { count: number; oldest_ms: number }>()
@@ -48,7 +48,7 @@ export function stuckPage(routes: readonly BoundRoute[], share: number) {
 }
 
 /** Those that belong to a connection, and to no route: they run before a request is known, or between two. */
-const OF_CONNECTIONS: readonly TimeoutName[] = ['listen.timeouts.headers', 'listen.timeouts.keepalive']
+export const OF_CONNECTIONS: readonly TimeoutName[] = ['listen.timeouts.headers', 'listen.timeouts.keepalive']
 
 /** `/-/effective`: every timeout as it holds, where it was written, and what it has done since the start. */
 export function effectivePage(config: Config, routes: readonly BoundRoute[], none: RouteMetrics) {

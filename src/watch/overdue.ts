@@ -4,8 +4,7 @@
  * second whoever is in flight is compared with what is due. An exchange itself pays nothing for it, and those younger
  * than a second are not even looked at.
  */
-import type { Exchange } from '../exchange/exchange.ts'
-import type { BoundRoute } from '../exchange/route.ts'
+import type { BoundRoute, InFlight } from '../exchange/route.ts'
 import type { Stage } from '../outcome.ts'
 
 const SWEEP_MS = 1000
@@ -13,15 +12,15 @@ const TOLERANCE_MS = 1000
 
 export class Overdue {
   readonly #routes: readonly BoundRoute[]
-  readonly #report: (exchange: Exchange, byMs: number) => void
-  readonly #counted = new WeakSet<Exchange>()
+  readonly #report: (exchange: InFlight, byMs: number) => void
+  readonly #counted = new WeakSet<InFlight>()
   readonly #counts = new Map<string, Map<Stage, number>>()
   #timer: NodeJS.Timeout | undefined
   /** Exchanges that were overdue at the last sweep. */
   now = 0
 
   /** @param report called once for each exchange that is found overdue */
-  constructor(routes: readonly BoundRoute[], report: (exchange: Exchange, byMs: number) => void) {
+  constructor(routes: readonly BoundRoute[], report: (exchange: InFlight, byMs: number) => void) {
     this.#routes = routes
     this.#report = report
   }
@@ -63,9 +62,9 @@ export class Overdue {
     }
   }
 
-  #late(): (readonly [Exchange, number])[] {
+  #late(): (readonly [InFlight, number])[] {
     const at = performance.now()
-    const late: (readonly [Exchange, number])[] = []
+    const late: (readonly [InFlight, number])[] = []
     for (const { inflight } of this.#routes) {
       for (const exchange of inflight) {
         // Oldest first: those that follow are younger still, and nothing is due before an exchange begins.
@@ -83,7 +82,8 @@ export class Overdue {
  * Without an upload the `request` deadline runs from the start, so that it counts even where nobody set it; with one it
  * begins at the last byte, which only its own clock knows.
  */
-export function overdueMs(exchange: Exchange, at: number): number {
+export function overdueMs(exchange: InFlight, at: number): number {
+  if (exchange.inside === undefined) return -Infinity
   const { timeouts, hasBody } = exchange.inside
   const deadline = hasBody ? -Infinity : exchange.ageMs(at) - exchange.route.limits.request
   return Math.max(deadline, timeouts.overdueMs(at))

@@ -1,8 +1,7 @@
 /** Everything that watches over a running gateway, built and ended together. */
 import type { AddressInfo } from 'node:net'
 import type { Config } from '../config/config.ts'
-import type { Exchange } from '../exchange/exchange.ts'
-import type { BoundRoute } from '../exchange/route.ts'
+import type { BoundRoute, InFlight } from '../exchange/route.ts'
 import { nameOf } from '../exchange/socket-table.ts'
 import type { KernelCounts } from '../observe/kernel-metrics.ts'
 import type { GatewayLog } from '../observe/logger.ts'
@@ -22,6 +21,8 @@ export interface WatchParts {
   readonly log: GatewayLog
   /** With the watchdog, unless it is configured to be off: for a process that is the gateway's alone. */
   readonly watchdog: boolean
+  /** With the kernel's view in the metrics. */
+  readonly kernelView: boolean
   /** Where clients connect; undefined while nobody listens. */
   readonly listener: () => AddressInfo | undefined
 }
@@ -106,6 +107,7 @@ export class Watch implements WatchCounts {
     }
     this.#overdue.start()
     this.probe?.start()
+    if (!this.#parts.kernelView) return
     this.#kernel.start()
     if (!this.#kernel.available) {
       this.#parts.log.events.info('no /proc here: the metrics of the kernel (sockets, accept queue) are absent')
@@ -114,7 +116,7 @@ export class Watch implements WatchCounts {
 
   /** To be awaited before the metrics are shown. Never rejects. */
   refresh(): Promise<void> {
-    return this.#kernel.refresh()
+    return this.#parts.kernelView ? this.#kernel.refresh() : Promise.resolve()
   }
 
   /** The gateway is about to stop listening: that it then does not answer itself is no illness. */
@@ -145,8 +147,9 @@ export class Watch implements WatchCounts {
     else events.error({ why }, 'the self-probe fails: /healthz is 503')
   }
 
-  #outlived(exchange: Exchange, byMs: number): void {
+  #outlived(exchange: InFlight, byMs: number): void {
     const at = performance.now()
+    if (exchange.inside === undefined) return
     const { timeouts, timeline } = exchange.inside
     const { queue, connect, requestWrite, responseHeaders, responseBody } = timeline.times(at)
     const reached = Object.entries({
@@ -183,7 +186,7 @@ export class Watch implements WatchCounts {
 }
 
 /** An exchange as log lines and pages name it. */
-export function described(exchange: Exchange, at: number) {
+export function described(exchange: InFlight, at: number) {
   return {
     request_id: exchange.requestId,
     route: exchange.route.name,

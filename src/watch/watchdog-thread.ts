@@ -10,8 +10,8 @@ import type { WatchdogConfig } from '../config/config.ts'
 import { exitFromMainThread, stackOfMainThread } from './main-thread.ts'
 import { beatMs, EXIT_STALLED, WatchdogMemory, type WatchdogMessage } from './watchdog-memory.ts'
 
-/** For the stack; then the line goes out without. */
-const STACK_PATIENCE_MS = 250
+/** For the stack (13 to 26 ms, and on a machine with six times too much to do more than 250); then the line goes without. */
+const STACK_PATIENCE_MS = 1500
 /** For the process to end by its exit code; then it is killed. */
 const EXIT_PATIENCE_MS = 1000
 

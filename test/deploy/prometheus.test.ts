@@ -6,11 +6,13 @@
 import assert from 'node:assert/strict'
 import { Agent, get } from 'node:http'
 import { test } from 'node:test'
+import { WebSocket } from 'ws'
 import { ROWS } from '../../deploy/grafana/panels.ts'
 import { answer } from '../../src/prove/faults.ts'
 import { startUpstream } from '../../src/prove/faulty-upstream.ts'
 import { openClient } from '../../src/prove/raw-client.ts'
 import { freePort, runCli, startRun, writeConfig } from '../gateway/process.ts'
+import { startBackend } from '../websocket/support.ts'
 import { type ActiveAlert, type Prometheus, startPrometheus, withoutPrometheus } from './prometheus.ts'
 
 /** Windows of 5 minutes become 6 s. */
@@ -57,6 +59,7 @@ test('a storm of 504s and one of 499s: exactly their alerts fire, and end; every
     path.startsWith('/well') ? answer() : { on: 'headers', then: 'hang' },
   )
   t.after(() => upstream.close())
+  const backend = await startBackend(t)
   const [port, adminPort] = [await freePort(), await freePort()]
   const config = writeConfig(
     t,
@@ -64,11 +67,14 @@ test('a storm of 504s and one of 499s: exactly their alerts fire, and end; every
 admin: { address: "127.0.0.1:${adminPort}" }
 drain: { delay: 10ms, deadline: 1s }
 log: { destination: /dev/null }
-upstreams: { up: { endpoints: ["${upstream.url}"] } }
+upstreams:
+  up: { endpoints: ["${upstream.url}"] }
+  talks: { endpoints: ["${backend.url}"] }
 routes:
   - { name: well, match: { path_prefix: /well }, upstream: up }
   - { name: hangs, match: { path_prefix: /hangs }, upstream: up, timeouts: { response_headers: 200ms } }
   - { name: left, match: { path_prefix: /left }, upstream: up }
+  - { name: socket, match: { path_prefix: /socket }, upstream: talks, websocket: { mode: relay } }
 `,
   )
   const rules = await runCli(t, ['rules', '-c', config, '--scale', SCALE])
@@ -88,9 +94,17 @@ routes:
     await new Promise(resolve => setTimeout(resolve, 50))
     client.leave('rst')
   }
+  const talk = (): void => {
+    const socket = new WebSocket(`ws://127.0.0.1:${port}/socket`)
+    socket.on('open', () => socket.send('hello'))
+    socket.on('message', () => socket.close(1000))
+    socket.on('error', () => {})
+  }
   let storms = true
+  let turn = 0
   const traffic = setInterval(() => {
     ask('/well')
+    if (turn++ % 5 === 0) talk()
     if (!storms) {
       ask('/well')
       return

@@ -68,7 +68,8 @@ const TAKEN: readonly (readonly [string, string, string, string?])[] = [
 
 test('the most specific route takes a request: host before none, exact before prefix, longer before shorter', async t => {
   const { upstream, gw } = await start(t, ROUTES)
-  for (const [host, target, route, forwarded = target] of TAKEN) {
+  // The second time from memory; after the other order of hosts, too.
+  for (const [host, target, route, forwarded = target] of [...TAKEN, ...TAKEN.toReversed()]) {
     const what = `${host} ${target}`
     const response = await requestOnce(gw.port, { path: target, headers: [['Host', host]] })
     assert.equal(response.status, 200, what)
@@ -76,6 +77,25 @@ test('the most specific route takes a request: host before none, exact before pr
     assert.equal(line.route, route, what)
     assert.equal(line.path, forwarded.replace(/\?.*/, ''), what)
     assert.equal((await upstream.nextRequest()).target, forwarded, what)
+  }
+})
+
+test('what is remembered of a path is of one method, and of no query', async t => {
+  const { upstream, gw } = await start(t, [
+    ['reads', '{ path_prefix: /x, methods: [GET] }'],
+    ['writes', '{ path_prefix: /x, methods: [POST] }'],
+  ])
+  const asked = [
+    ['GET', '/x/1?a', 'reads'],
+    ['POST', '/x/1?a', 'writes'],
+    ['GET', '/x/1?b', 'reads'],
+    ['PUT', '/x/1', '_none'],
+    ['POST', '/x/1', 'writes'],
+  ] as const
+  for (const [method, path, route] of asked) {
+    await requestOnce(gw.port, { method, path, ...(method === 'GET' ? {} : { body: 'x' }) })
+    assert.equal((await gw.line()).route, route, `${method} ${path}`)
+    if (route !== '_none') assert.equal((await upstream.nextRequest()).target, path)
   }
 })
 

@@ -3,8 +3,9 @@ import type { ExchangeRecord, StageTimes } from '../../src/observe/record.ts'
 import { OUTCOMES, type Outcome, STAGES, type Stage, type TimeoutName } from '../../src/outcome.ts'
 import { record } from '../observe/fixtures.ts'
 
-const FROM_BODY: readonly Stage[] = STAGES.slice(STAGES.indexOf('request_body'))
-const FROM_QUEUE: readonly Stage[] = STAGES.slice(STAGES.indexOf('queue'))
+const OF_EXCHANGES: readonly Stage[] = STAGES.filter(stage => stage !== 'tunnel')
+const FROM_BODY = OF_EXCHANGES.slice(OF_EXCHANGES.indexOf('request_body'))
+const FROM_QUEUE = OF_EXCHANGES.slice(OF_EXCHANGES.indexOf('queue'))
 
 /** As docs/OUTCOMES.md has them. */
 const STAGES_OF: Readonly<Record<Outcome, readonly (Stage | undefined)[]>> = {
@@ -35,6 +36,11 @@ const STAGES_OF: Readonly<Record<Outcome, readonly (Stage | undefined)[]>> = {
   drain_killed: STAGES,
   resource_exhausted: ['queue', 'dns', 'connect', 'request_write'],
   internal_error: ['route', 'response_headers', 'response_body'],
+  upgrade_failed: ['route', 'response_headers'],
+  tunnel_closed: [undefined],
+  tunnel_idle: ['tunnel'],
+  tunnel_lifetime: ['tunnel'],
+  tunnel_error: ['tunnel'],
 }
 
 const TIMEOUT_OF: { readonly [O in Outcome]?: TimeoutName } = {

@@ -117,6 +117,21 @@ test('/-/routes: every effective timeout with its origin, how often it fired, an
   assert.equal(await gw.metric('hopgate_timeout_configured_seconds', { route: 'r', timeout: 'queue' }), 2)
 })
 
+test('/-/routes: a timeout of connections, which no route is known for, counts at every route', async t => {
+  const gw = await startTestGateway(t, {
+    listen: '  timeouts: { headers: 150ms }',
+    upstreams: '  up: { endpoints: ["http://127.0.0.1:1"] }',
+    routes: '  - { name: r, match: { path_prefix: / }, upstream: up }',
+  })
+  const client = await openClient(gw.port)
+  const pending = client.expect()
+  await client.send('GET / HTTP/1.1\r\n')
+  assert.equal((await pending.response).status, 408)
+  const [route] = (await gw.admin('/-/routes')).body as { timeouts: { name: string; fired: number }[] }[]
+  const fired = route?.timeouts.filter(timeout => timeout.fired > 0).map(({ name, fired }) => [name, fired])
+  assert.deepEqual(fired, [['listen.timeouts.headers', 1]])
+})
+
 test('/-/upstreams: each endpoint with its connections, and the queue', async t => {
   const upstream = await startUpstream(({ path }) => (path === '/hang' ? { on: 'headers', then: 'hang' } : answer()))
   t.after(() => upstream.close())

@@ -116,6 +116,7 @@ describe('the live page in Chromium', { skip: withoutBrowser }, () => {
         route: hostile,
         status: 502,
         outcome: 'reset',
+        band: 'upstream_failed',
         request: `GET ${hostile}`,
         text: `up: ${hostile} </li><script>document.title=2</script>`,
         more: 1,

@@ -71,6 +71,7 @@ const ordersRoute: Config['routes'][number] = {
   slo: { availability: null, latency: [] },
   requestHeaders: { set: [], remove: [] },
   responseHeaders: { set: [], remove: [] },
+  websocket: null,
 }
 
 /** Two routes, `orders` and the streaming `events` (no `request` deadline), to one upstream of two endpoints. */

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import perf from 'node:perf_hooks'
 import { test } from 'node:test'
 import { register } from 'prom-client'
+import type { WebSocketConfig } from '../../src/config/config.ts'
 import { Ledger } from '../../src/observe/ledger.ts'
 import { createMetrics } from '../../src/observe/metrics.ts'
 import { config, deps, parseMetrics, record, valueIn } from './fixtures.ts'
@@ -29,11 +30,26 @@ const CONTRACT: readonly [name: string, type: string, labels: string][] = [
   ['hopgate_client_connections', 'gauge', ''],
   ['hopgate_client_connections_total', 'counter', 'result'],
   ['hopgate_bytes_total', 'counter', 'route direction'],
+  ['hopgate_websocket_connections', 'gauge', 'route mode'],
+  ['hopgate_websocket_closed_total', 'counter', 'route mode by code'],
+  ['hopgate_websocket_bytes_total', 'counter', 'route direction'],
+  ['hopgate_websocket_reconnects_total', 'counter', 'route result'],
   ['hopgate_log_lines_total', 'counter', 'class'],
   ['hopgate_log_dropped_total', 'counter', 'class'],
   ['hopgate_log_sink_up', 'gauge', ''],
   ['hopgate_config_info', 'gauge', 'version config_hash'],
 ]
+
+const off = { value: Number.POSITIVE_INFINITY, origin: 'built-in' }
+const relay: WebSocketConfig = {
+  mode: 'relay',
+  idleTimeout: off,
+  maxLifetime: off,
+  pingInterval: off,
+  maxMessageBytes: 1024,
+  maxBufferedBytes: 1024,
+  reconnect: null,
+}
 
 const aborted = record({
   outcome: 'client_abort',
@@ -46,10 +62,14 @@ const aborted = record({
 })
 
 test('every metric of the contract is exposed with its type and exactly its labels, and no other hopgate_ metric is', async t => {
-  const metrics = createMetrics(config, deps())
+  const [orders, events] = config.routes
+  assert.ok(orders !== undefined && events !== undefined)
+  const metrics = createMetrics({ ...config, routes: [orders, { ...events, websocket: relay }] }, deps())
   t.after(() => metrics.close())
   metrics.route('orders').finished(record())
   metrics.route('orders').finished(aborted)
+  assert.equal(metrics.websocket('orders'), undefined)
+  metrics.websocket('events')?.ended('client', 4001)
   const text = await metrics.text()
   const samples = parseMetrics(text)
   for (const [name, type, labels] of CONTRACT) {

@@ -94,7 +94,7 @@ describe('the watchdog', { concurrency: 2 }, () => {
   })
 
   test('held in native code: the line says so in place of the stack, and the process goes on unharmed', async t => {
-    const { gw, upstream, client } = await sceneOf(t, 'native,2000', 'stall: 500ms')
+    const { gw, upstream, client } = await sceneOf(t, 'native,5000', 'stall: 500ms')
     gw.signal('SIGUSR2')
     await gw.until('the line', said(gw, 'stands still'))
     assert.ok(!gw.stderr().includes('free'))

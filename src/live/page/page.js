@@ -317,10 +317,10 @@ function showFailures() {
     $('failures-list'),
     failures,
     entry => `${hello.boot} ${entry.id}`,
-    ({ time, outcome, status, route, request, request_id: id, text: told }) => {
+    ({ time, outcome, band: kind, status, route, request, request_id: id, text: told }) => {
       const more = element('span', { class: 'warn' })
       const band = element('i', { class: 'mark', 'aria-hidden': 'true' })
-      band.classList.add(`band-${bandOf(outcome, status)}`)
+      band.classList.add(`band-${kind}`)
       const head = element(
         'div',
         { class: 'head' },
@@ -337,16 +337,6 @@ function showFailures() {
       text(more, entry.more === 0 ? '' : `and ${count(entry.more)} more like it in the same second`)
     },
   )
-}
-
-function bandOf(outcome, status) {
-  if (outcome === 'client_abort') return 'client_left'
-  if (outcome.endsWith('_timeout') && !['client_timeout', 'queue_timeout'].includes(outcome)) return 'timeout'
-  if (outcome === 'deadline_exceeded') return 'timeout'
-  if (status === 500 || status === 503) return 'refused'
-  return status === 508 || (status < 500 && !['reset', 'truncated', 'protocol_error'].includes(outcome))
-    ? 'client_fault'
-    : 'upstream_failed'
 }
 
 function connected(on) {

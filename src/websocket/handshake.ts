@@ -1,0 +1,118 @@
+/**
+ * What a client's handshake becomes on the way to the upstream, and the upstream's 101 on the way back (RFC 6455
+ * section 4). In a tunnel both pass as they are: subprotocols and extensions are the two ends' own business. In a relay the
+ * gateway is the client of one handshake and the server of the other.
+ */
+import { createHash, randomBytes } from 'node:crypto'
+import type { IncomingHttpHeaders } from 'node:http'
+import type { ResponseRules } from '../exchange/response-head.ts'
+import type { BoundRoute } from '../exchange/route.ts'
+import type { UpstreamRequest } from '../exchange/upstream-side.ts'
+import { switchingHead } from './switching.ts'
+
+export interface Switch {
+  /** Of the 101, flat. */
+  readonly headers: readonly string[]
+  /** The subprotocol that was agreed on; '' for none. */
+  readonly protocol: string
+}
+
+export interface ClientHandshake {
+  /** The header fields for the upstream. */
+  prepare(headers: readonly string[]): string[]
+  /** The 101 for the client; undefined where the upstream's cannot be one. */
+  answer(raw: readonly Buffer[], rules: ResponseRules, requestId: string): Switch | undefined
+}
+
+/** @returns what is wrong, as a sentence, where it cannot succeed */
+export function clientHandshake(mode: 'tunnel' | 'relay', headers: IncomingHttpHeaders): ClientHandshake | string {
+  if (mode === 'tunnel') return TUNNEL
+  // RFC 6455 section 4.2.1. A tunnel leaves the judgement to the upstream.
+  if (headers['sec-websocket-version'] !== VERSION) return 'not version 13 of WebSocket'
+  const key = headers['sec-websocket-key'] ?? ''
+  if (!KEY.test(key)) return 'not a Sec-WebSocket-Key'
+  return new RelayHandshake(key, headers['sec-websocket-protocol'])
+}
+
+/** The request for the upstream. @param clientHost what the client named */
+export function handshakeRequest(
+  { config, rewrite }: BoundRoute,
+  target: string,
+  headers: string[],
+  clientHost: string | undefined,
+): UpstreamRequest {
+  const { host } = config.rewrite
+  return {
+    method: 'GET',
+    target: rewrite(target),
+    headers,
+    body: null,
+    replayable: true,
+    host: host.kind === 'upstream' ? undefined : host.kind === 'literal' ? host.value : clientHost,
+    upgrade: 'websocket',
+  }
+}
+
+const TUNNEL: ClientHandshake = {
+  prepare: headers => [...headers],
+  answer: (raw, rules, requestId) => {
+    const head = switchingHead(raw, rules, requestId)
+    return head === undefined ? undefined : { headers: head.headers, protocol: '' }
+  },
+}
+
+export const VERSION = '13'
+/** 16 bytes in base64. */
+const KEY = /^[+/0-9A-Za-z]{22}==$/
+/** RFC 6455 section 1.3. */
+const GUID = '258EAFA5-E914-47DA-95CA-C5AB0DC85B11'
+
+/** What the relay says itself, to either side. Without extensions nothing is compressed: messages pass as they are. */
+const OWN = new Set(['sec-websocket-key', 'sec-websocket-version', 'sec-websocket-extensions', 'sec-websocket-accept'])
+
+export class RelayHandshake implements ClientHandshake {
+  readonly #clientKey: string
+  readonly #offered: readonly string[]
+  #ownKey = ''
+
+  constructor(clientKey: string, protocols: string | undefined) {
+    this.#clientKey = clientKey
+    this.#offered = protocols === undefined ? [] : protocols.split(',').map(each => each.trim())
+  }
+
+  /** For the first attempt and for each reconnection: a fresh key every time. */
+  prepare(headers: readonly string[]): string[] {
+    this.#ownKey = randomBytes(16).toString('base64')
+    return [...without(headers, OWN), 'Sec-WebSocket-Version', VERSION, 'Sec-WebSocket-Key', this.#ownKey]
+  }
+
+  answer(raw: readonly Buffer[], rules: ResponseRules, requestId: string): Switch | undefined {
+    const protocol = this.accepted(raw)
+    const head = protocol === undefined ? undefined : switchingHead(raw, rules, requestId)
+    if (head === undefined || protocol === undefined) return undefined
+    return { headers: [...without(head.headers, OWN), 'Sec-WebSocket-Accept', acceptOf(this.#clientKey)], protocol }
+  }
+
+  /** The subprotocol of a 101 that answers our own key (RFC 6455 section 4.1, the client's requirements). */
+  accepted(raw: readonly Buffer[]): string | undefined {
+    const fields = new Map<string, string>()
+    for (let i = 0; i < raw.length; i += 2) {
+      fields.set((raw[i] as Buffer).toString('latin1').toLowerCase(), (raw[i + 1] as Buffer).toString('latin1').trim())
+    }
+    if (fields.get('upgrade')?.toLowerCase() !== 'websocket') return undefined
+    if (fields.get('sec-websocket-accept') !== acceptOf(this.#ownKey)) return undefined
+    if ((fields.get('sec-websocket-extensions') ?? '') !== '') return undefined
+    const protocol = fields.get('sec-websocket-protocol') ?? ''
+    return protocol === '' || this.#offered.includes(protocol) ? protocol : undefined
+  }
+}
+
+function acceptOf(key: string): string {
+  return createHash('sha1')
+    .update(key + GUID)
+    .digest('base64')
+}
+
+function without(headers: readonly string[], names: ReadonlySet<string>): string[] {
+  return headers.filter((_, i) => !names.has((headers[i - (i % 2)] as string).toLowerCase()))
+}
