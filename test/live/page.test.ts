@@ -5,6 +5,7 @@ import type { Page } from 'playwright-core'
 import { answer } from '../../src/prove/faults.ts'
 import { startUpstream } from '../../src/prove/faulty-upstream.ts'
 import { openClient, requestOnce } from '../../src/prove/raw-client.ts'
+import { freePort } from '../gateway/process.ts'
 import { type GatewaySpec, simple, startTestGateway, type TestGateway } from '../support/gateway.ts'
 import { type Browser, barriers, openBrowser, openPage, withoutBrowser } from './browser.ts'
 
@@ -30,7 +31,9 @@ describe('the live page in Chromium', { skip: withoutBrowser }, () => {
   test('its values are those of /metrics, it outlives its gateway, and axe-core finds nothing in it, dark or light', async t => {
     const upstream = await startUpstream(({ path }) => (path === '/ok' ? answer() : { on: 'headers', then: 'hang' }))
     t.after(() => upstream.close())
-    const spec = simple(upstream.url, 'timeouts: { response_headers: 150ms }')
+    // A port that nobody else is given while the gateway is away.
+    const admin = `127.0.0.1:${await freePort()}`
+    const spec = { ...simple(upstream.url, 'timeouts: { response_headers: 150ms }'), admin }
     const gw = await startTestGateway(t, spec)
     const { page, complaints } = await openPage(browser, adminOf(gw))
     t.after(() => page.close())
@@ -72,11 +75,10 @@ describe('the live page in Chromium', { skip: withoutBrowser }, () => {
       assert.deepEqual(await barriers(page), [], colorScheme)
     }
 
-    const admin = `127.0.0.1:${gw.gateway.adminAddress.port}`
     waiting.leave('fin')
     await gw.stop()
     await page.getByText('disconnected since').waitFor()
-    const next = await startTestGateway(t, { ...spec, admin })
+    const next = await startTestGateway(t, spec)
     await page.locator('#connection', { hasText: /^live$/ }).waitFor()
     await page.getByText('it was restarted').waitFor()
     await reads(page, 'routes-table', 'r', 'total', '0')

@@ -12,6 +12,7 @@ import { eventOf, MOST_PAGES, Stream } from '../../src/live/stream.ts'
 import { answer } from '../../src/prove/faults.ts'
 import { startUpstream } from '../../src/prove/faulty-upstream.ts'
 import { openClient, requestOnce } from '../../src/prove/raw-client.ts'
+import { freePort } from '../gateway/process.ts'
 import { simple, startTestGateway, type TestGateway } from '../support/gateway.ts'
 import { type Heard, listen } from './page-stream.ts'
 
@@ -193,7 +194,9 @@ test('a page that does not read is let go when 4 MiB wait for it; one that reads
 })
 
 test('the gateway ends: so do the streams, and the next one has another boot', async t => {
-  const gw = await startTestGateway(t, simple('http://127.0.0.1:1'))
+  // A port that nobody else is given while the gateway is away.
+  const spec = { ...simple('http://127.0.0.1:1'), admin: `127.0.0.1:${await freePort()}` }
+  const gw = await startTestGateway(t, spec)
   const heard = await listen(t, `${adminOf(gw)}/-/live`)
   const bootOf = ({ data }: Heard) => (data as { boot: string }).boot
   const first = bootOf(await heard.until('hello', ({ name }) => name === 'hello'))
@@ -201,10 +204,9 @@ test('the gateway ends: so do the streams, and the next one has another boot', a
   const idle = connect(gw.gateway.adminAddress.port, '127.0.0.1')
   idle.on('error', () => {})
   t.after(() => idle.destroy())
-  const admin = `127.0.0.1:${gw.gateway.adminAddress.port}`
   await gw.stop()
   await heard.ended
-  const next = await startTestGateway(t, { ...simple('http://127.0.0.1:1'), admin })
+  const next = await startTestGateway(t, spec)
   const again = await listen(t, `${adminOf(next)}/-/live`)
   assert.notEqual(bootOf(await again.until('hello', ({ name }) => name === 'hello')), first)
 })
