@@ -24,8 +24,15 @@ export const PAGE_HEADERS: Readonly<Record<string, string>> = {
   'cache-control': 'no-cache',
 }
 
-/** Throws where the package was not built whole: better at the start than at 3 a.m. */
+let kept: readonly Asset[] | undefined
+
+/** Read once in a process, which may have many gateways. Throws where the package is not whole: better now than at 3 a.m. */
 export function pageAssets(): readonly Asset[] {
+  kept ??= readAssets()
+  return kept
+}
+
+function readAssets(): readonly Asset[] {
   const own = (name: string, type: string, path = `/-/live/${name}`): Asset => ({
     path,
     type,
