@@ -4,6 +4,8 @@ import Fastify from 'fastify'
 import type { Config } from './config/config.ts'
 import { effectiveTimeouts } from './config/effective.ts'
 import type { BoundRoute } from './exchange/route.ts'
+import { PAGE_HEADERS } from './live/assets.ts'
+import type { Live } from './live/live.ts'
 import type { Metrics } from './observe/metrics.ts'
 import { NO_ROUTE } from './observe/route-metrics.ts'
 import type { Upstream } from './upstream/upstream.ts'
@@ -23,6 +25,7 @@ export interface AdminDeps {
   /** Listening, and not about to stop. */
   readonly ready: () => boolean
   readonly watch: Watch
+  readonly live: Live
 }
 
 /** A number in the query; NaN where it is none. */
@@ -32,7 +35,7 @@ function numberIn(url: string, name: string, otherwise: number): number {
 }
 
 export async function startAdmin(config: Config, deps: AdminDeps): Promise<AdminServer> {
-  const { metrics, routes, upstreams, ready, watch } = deps
+  const { metrics, routes, upstreams, ready, watch, live } = deps
   const none = metrics.route(NO_ROUTE)
   const app = Fastify({ forceCloseConnections: true, return503OnClosing: false })
 
@@ -48,6 +51,16 @@ export async function startAdmin(config: Config, deps: AdminDeps): Promise<Admin
   app.get('/readyz', async (_request, reply) => {
     if (ready()) return { status: 'ready' }
     return reply.code(503).send({ status: 'draining' })
+  })
+
+  for (const { path, type, body } of live.assets) {
+    app.get(path, async (_request, reply) => reply.headers(PAGE_HEADERS).type(type).send(body))
+  }
+  // No HEAD beside it: a stream has no end.
+  app.get('/-/live', { exposeHeadRoute: false }, (_request, reply) => {
+    if (live.full) return reply.code(503).header('retry-after', '5').send({ error: 'too many live pages are open' })
+    reply.hijack()
+    live.open(reply.raw)
   })
 
   app.get('/-/inflight', async () => {

@@ -7,10 +7,13 @@ import { trustedBy } from './exchange/peer.ts'
 import { type BoundRoute, bindRoute, type InFlight, type Shared } from './exchange/route.ts'
 import { SocketTable } from './exchange/socket-table.ts'
 import { Vanished } from './exchange/vanished.ts'
+import { Live } from './live/live.ts'
 import { Ledger } from './observe/ledger.ts'
 import type { LogCounts } from './observe/log-sink.ts'
 import { createLogger, type GatewayLog, type LineSink } from './observe/logger.ts'
 import { createMetrics, type Metrics } from './observe/metrics.ts'
+import { NO_ROUTE } from './observe/route-metrics.ts'
+import type { Outcome } from './outcome.ts'
 import { type GatewayServer, startServer } from './server/server.ts'
 import { Upstream } from './upstream/upstream.ts'
 import { Watch } from './watch/watch.ts'
@@ -101,6 +104,7 @@ export async function startGateway(parts: GatewayParts): Promise<Gateway> {
     vanished: new Vanished(table),
     finished: record => {
       if (config.log.access) log.access(record)
+      if (isFailure(record.outcome)) live.failed(record)
       if (quiet !== undefined && inflight() === 0) quiet()
     },
     closing: false,
@@ -123,6 +127,19 @@ export async function startGateway(parts: GatewayParts): Promise<Gateway> {
     byName.set(route.name, bound)
   }
 
+  const live = new Live({
+    config,
+    version,
+    routes,
+    none: metrics.route(NO_ROUTE),
+    upstreams: [...upstreams.values()],
+    log: sink,
+    ledger,
+    watch,
+    clientConnections: () => server?.connections() ?? 0,
+    ready: () => server !== undefined && !shared.closing,
+  })
+
   // 17 000 a day, all alike: written where lines of that kind are asked for.
   const probeLogged = config.log.level === 'debug' || config.log.level === 'trace'
   const admin: AdminServer = await startAdmin(config, {
@@ -131,6 +148,7 @@ export async function startGateway(parts: GatewayParts): Promise<Gateway> {
     upstreams: [...upstreams.values()],
     ready: () => server !== undefined && !shared.closing,
     watch,
+    live,
   })
   try {
     // First: from the moment at which clients can connect, the loop is watched.
@@ -140,6 +158,7 @@ export async function startGateway(parts: GatewayParts): Promise<Gateway> {
     await Promise.all([watch.stop(), admin.close()])
     throw error
   }
+  live.start()
   const listening = server
 
   let hurry: () => void = () => {}
@@ -183,12 +202,18 @@ export async function startGateway(parts: GatewayParts): Promise<Gateway> {
     },
     close: async () => {
       await watch.stop()
+      live.stop()
       await listening.close()
       await admin.close()
       for (const upstream of upstreams.values()) upstream.close()
       metrics.close()
     },
   }
+}
+
+/** As `hopgate_failures_total` counts them. */
+function isFailure(outcome: Outcome): boolean {
+  return outcome !== 'completed' && outcome !== 'tunnel_closed'
 }
 
 /** Unique in this process by a counter, between processes by 48 random bits: `5f3a9c0e12ab-1k`. */

@@ -13,6 +13,7 @@ const FLOORS: readonly (readonly string[])[] = [
   ['commands'],
   ['gateway.ts'],
   ['server', 'admin.ts'],
+  ['live'],
   ['prove', 'demo', 'lint', 'explain', 'doctor', 'rules', 'watch'],
   // Above exchange: a handshake is made of the parts that an exchange is made of.
   ['websocket'],
@@ -34,6 +35,8 @@ const SINGLE_IMPORTERS: Readonly<Record<string, readonly string[]>> = {
   pino: ['src/observe/'],
   'prom-client': ['src/observe/'],
   yaml: ['src/config/'],
+  // For the browser: its files are served as they are, and nothing of it runs here.
+  uplot: ['src/live/assets.ts'],
   ws: ['src/websocket/'],
 }
 
@@ -97,6 +100,9 @@ function importsOf(file: string): readonly Import[] {
   }
   for (const [, specifier = ''] of code(file).matchAll(/^import\s+'([^']+)'/gm)) add(specifier, false)
   for (const [, specifier = ''] of code(file).matchAll(/\bimport\(\s*'([^']+)'/g)) add(specifier, false)
+  // A package whose files are read, not run: `resolve('uplot/dist/...')`.
+  for (const [, name = ''] of code(file).matchAll(/(?<!\.)\bresolve\(\s*'((?:@[\w-]+\/)?[\w-]+)\/[^']+'/g))
+    add(name, false)
   return found
 }
 

@@ -253,6 +253,7 @@ Every backend is built in, and most of them misbehave. Try, in another terminal:
 ${parts.join('\n\n')}
 
 Look at it:
+    ${adminUrl}/ in a browser: all of it, live
     $ curl ${adminUrl}/metrics | grep ^hopgate_      every number
     $ curl ${adminUrl}/-/inflight                    what is under way, and in which stage
     $ curl ${adminUrl}/-/routes                      every timeout: its value, from where, how often it fired

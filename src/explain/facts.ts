@@ -39,7 +39,8 @@ const LONGEST_TEXT = 200
 /** Controls, and the marks that reverse the direction of text: as JSON would escape them. */
 const UNSAFE = /[\u0000-\u001f\u007f-\u009f\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]/g
 
-function plain(text: string): string {
+/** Of bounded length, and nothing that a terminal or a browser's text direction would act on. */
+export function plain(text: string): string {
   const clipped = text.length > LONGEST_TEXT ? `${text.slice(0, LONGEST_TEXT - 1)}…` : text
   return clipped.replace(UNSAFE, char => `\\u${char.charCodeAt(0).toString(16).padStart(4, '0')}`)
 }

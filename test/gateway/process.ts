@@ -68,6 +68,21 @@ export async function freePort(): Promise<number> {
   }
 }
 
+/** `hopgate run -c config`, ready; ended with the test. For a configuration that the test has written whole. */
+export async function startRun(t: TestContext, config: string, adminPort: number): Promise<void> {
+  const child = spawn(process.execPath, command(['run', '-c', config]), { stdio: ['ignore', 'ignore', 'pipe'] })
+  t.after(() => child.kill('SIGKILL'))
+  const stderr = collect(child.stderr)
+  const deadline = performance.now() + 30_000
+  for (;;) {
+    const response = await fetch(`http://127.0.0.1:${adminPort}/readyz`).catch(() => undefined)
+    await response?.arrayBuffer()
+    if (response?.status === 200) return
+    if (child.exitCode !== null || performance.now() > deadline) throw new Error(`hopgate does not start: ${stderr()}`)
+    await new Promise(resolve => setTimeout(resolve, 20))
+  }
+}
+
 export interface RunSpec {
   readonly upstream: string
   readonly route?: string

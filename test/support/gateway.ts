@@ -42,6 +42,8 @@ export interface GatewaySpec {
   readonly upstreams: string
   /** Where it listens; default a free port of 127.0.0.1. */
   readonly address?: string
+  /** Where operators look; default a free port of 127.0.0.1. */
+  readonly admin?: string
   /** Under `listen:`, beside the address. */
   readonly listen?: string
   readonly defaults?: string
@@ -63,7 +65,7 @@ export async function startTestGateway(t: TestContext, spec: GatewaySpec): Promi
     'listen:',
     `  address: "${spec.address ?? '127.0.0.1:0'}"`,
     spec.listen ?? '',
-    'admin: { address: "127.0.0.1:0" }',
+    `admin: { address: "${spec.admin ?? '127.0.0.1:0'}" }`,
     spec.defaults === undefined ? '' : `defaults:\n${spec.defaults}`,
     `selfprobe: ${spec.selfprobe ?? 'off'}`,
     'upstreams:',
