@@ -158,7 +158,7 @@ test('in a block scalar a line that begins with # is text, not a comment', async
 })
 
 test('the configurations of this repository have nothing to be ashamed of', async () => {
-  for (const name of ['config/example.yaml', 'config/demo.yaml', 'deploy/hopgate.yaml']) {
+  for (const name of ['config/example.yaml', 'config/demo.yaml', 'deploy/compose/hopgate.yaml']) {
     const { code, out } = await run(file(name))
     assert.deepEqual([code, out], [0, `${file(name)}: nothing found, by 17 rules\n`])
   }
