@@ -13,7 +13,6 @@ import { classify, NOT_HTTP } from './failure.ts'
 import { hasCoding, isFraming } from './response-head.ts'
 import { hasForbiddenTrailer, isMostlyFraming } from './trailers.ts'
 import type { Upload } from './upload.ts'
-import { WriteBatch } from './write-batch.ts'
 
 export interface UpstreamEvents {
   /** Waits for a slot. */
@@ -66,8 +65,6 @@ const ANSWERED_EARLY = new Error('answered before the request was complete')
 const MAX_INTERIM = 16
 
 type LowerHandler = Dispatcher.DispatchHandler & { onRequestSent(): void; onResponseStarted(): void }
-
-const batch = new WriteBatch<UpstreamSide>(side => side.dispatch())
 
 export class UpstreamSide implements Waiter, Borrower, LowerHandler {
   /** The connection in use, or the last that was. */
@@ -155,16 +152,6 @@ export class UpstreamSide implements Waiter, Borrower, LowerHandler {
     connection.borrow(this)
     this.#events.upstreamSlot(connection)
     if (this.#over) return
-    // A dial is begun at once, and an upload has a stream to look after.
-    if (connection.served > 0 && request.body === null) batch.add(this)
-    else this.dispatch()
-  }
-
-  /** Hands the request of this attempt to undici, which writes it, or dials first. */
-  dispatch(): void {
-    const { connection } = this
-    if (this.#over || connection === undefined) return
-    const request = this.#request as UpstreamRequest
     const { host } = request
     try {
       connection.dispatch(

@@ -1,7 +1,7 @@
 /**
- * Requests and small responses of one turn of the event loop, written one after the other at its end. A write wakes who
- * waits at the other end, and on an idle core that is the dearest part of it: written as they come, each wakes anew
- * (measured with 64 connections on loopback: 17 us of kernel per request, and 11.5 us in batches).
+ * Small responses of one turn of the event loop, written one after the other at its end. A write wakes who waits at the
+ * other end, and on an idle core that is the dearest part of it: written as they come, each response wakes anew (measured
+ * with 64 connections on loopback: 17 us of kernel per request, and 11.5 us in batches).
  */
 export class WriteBatch<T> {
   #waiting: T[] = []
