@@ -241,17 +241,14 @@ export class Exchange implements ClientEvents, UpstreamEvents, RequestBodyEvents
   }
 
   upstreamSlot(connection: Connection): void {
-    const timeline = this.#timeline
     this.#timeouts.slotTaken()
-    if (timeline.slot === -1) timeline.slot = now()
-    timeline.connected = -1
-    timeline.sent = -1
+    this.#timeline.slotTaken(now())
     this.#stage = connection.served > 0 ? 'request_write' : 'connect'
   }
 
   upstreamDialling(stage: DialStage): void {
     this.#stage = stage
-    if (this.#timeline.dialling === -1) this.#timeline.dialling = now()
+    this.#timeline.dials(now())
     this.#timeouts.dialling()
   }
 

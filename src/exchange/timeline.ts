@@ -15,6 +15,18 @@ export class Timeline {
     this.started = at
   }
 
+  /** A slot was taken: what the attempt before it had reached is void. */
+  slotTaken(at: number): void {
+    if (this.slot === -1) this.slot = at
+    this.connected = -1
+    this.sent = -1
+  }
+
+  /** A dial has entered its first stage, or the next. */
+  dials(at: number): void {
+    if (this.dialling === -1) this.dialling = at
+  }
+
   /** The durations at `end`; a stage that was entered and not left ends there. */
   times(end: number): StageTimes {
     const { started, asked, slot, dialling, connected, sent, headers } = this
