@@ -76,7 +76,7 @@ export async function startGateway(parts: GatewayParts): Promise<Gateway> {
     log: sink,
     inflight: name => byName.get(name)?.inflight.size ?? 0,
     oldestInflightSeconds: name => {
-      const [oldest] = byName.get(name)?.inflight ?? []
+      const oldest = byName.get(name)?.inflight.first
       return oldest === undefined ? 0 : oldest.ageMs(performance.now()) / 1000
     },
     queueDepth: name => upstreams.get(name)?.queued ?? 0,

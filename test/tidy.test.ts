@@ -21,7 +21,7 @@ const FLOORS: readonly (readonly string[])[] = [
   ['upstream'],
   ['observe'],
   ['config'],
-  ['sever.ts'],
+  ['sever.ts', 'roster.ts'],
   ['outcome.ts'],
 ]
 

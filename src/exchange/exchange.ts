@@ -5,6 +5,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 import { OUTCOMES, type Outcome, type Stage, type TimeoutName } from '../outcome.ts'
+import type { Place } from '../roster.ts'
 import type { Connection } from '../upstream/connection.ts'
 import type { DialStage } from '../upstream/dial.ts'
 import type { ClientConnection, ConnectionUser } from './client-connection.ts'
@@ -15,7 +16,7 @@ import { report } from './report.ts'
 import { RequestBody, type RequestBodyEvents } from './request-body.ts'
 import { type RequestHead, requestHead } from './request-head.ts'
 import { interimHead, responseHead } from './response-head.ts'
-import type { BoundRoute, Inside } from './route.ts'
+import type { BoundRoute, InFlight, Inside } from './route.ts'
 import { Timeline } from './timeline.ts'
 import { type TimeoutEvents, Timeouts } from './timeouts.ts'
 import { isIdempotent, type UpstreamEvents, UpstreamSide } from './upstream-side.ts'
@@ -45,6 +46,7 @@ export class Exchange implements ClientEvents, UpstreamEvents, RequestBodyEvents
   #overrunMs = 0
   #clientAbortAge = -1
   #closed = false
+  #place: Place<InFlight> | undefined
 
   /** @param target the request target that was matched: normalised, with its query string */
   constructor(
@@ -85,7 +87,7 @@ export class Exchange implements ClientEvents, UpstreamEvents, RequestBodyEvents
     const { shared, limits, inflight } = this.route
     const overloaded = inflight.size >= limits.inFlight
     shared.ledger.requests.opened++
-    inflight.add(this)
+    this.#place = inflight.add(this)
     this.#client.connection.busy(this)
     if (shared.draining) {
       this.#end('draining', 'route')
@@ -365,7 +367,7 @@ export class Exchange implements ClientEvents, UpstreamEvents, RequestBodyEvents
     this.#timeouts.stop()
     this.#upstream.cancel(GIVEN_UP)
     this.#body?.close()
-    route.inflight.delete(this)
+    route.inflight.remove(this.#place)
     shared.ledger.requests.closed++
     const record = report(
       route,

@@ -6,6 +6,7 @@ import type { ExchangeRecord } from '../observe/record.ts'
 import type { RouteMetrics } from '../observe/route-metrics.ts'
 import type { WebSocketMetrics } from '../observe/websocket-metrics.ts'
 import type { Stage } from '../outcome.ts'
+import { Roster } from '../roster.ts'
 import type { Upstream } from '../upstream/upstream.ts'
 import type { IsTrusted } from './peer.ts'
 import { type RequestRules, requestRules } from './request-head.ts'
@@ -89,7 +90,7 @@ export interface BoundRoute {
   readonly responseRules: ResponseRules
   readonly finishOnAbort: boolean
   /** Oldest first. */
-  readonly inflight: Set<InFlight>
+  readonly inflight: Roster<InFlight>
   /** null: the route has no `websocket`. */
   readonly websocket: { readonly config: WebSocketConfig; readonly metrics: WebSocketMetrics } | null
   /** Counts a connection that was taken: used before, or fresh. */
@@ -134,7 +135,7 @@ export function bindRoute(
     requestRules: requestRules(route.requestHeaders, shared.pseudonym),
     responseRules: responseRules(route.responseHeaders, shared.pseudonym),
     finishOnAbort: route.onClientAbort.value === 'finish',
-    inflight: new Set(),
+    inflight: new Roster(),
     websocket:
       route.websocket === null || websocketMetrics === undefined
         ? null

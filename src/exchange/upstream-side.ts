@@ -6,6 +6,7 @@
 import type { Socket } from 'node:net'
 import type { Dispatcher } from 'undici'
 import type { Outcome } from '../outcome.ts'
+import { Place } from '../roster.ts'
 import type { Borrower, Connection } from '../upstream/connection.ts'
 import type { DialStage } from '../upstream/dial.ts'
 import type { Upstream, Waiter } from '../upstream/upstream.ts'
@@ -74,7 +75,8 @@ export class UpstreamSide implements Waiter, Borrower, LowerHandler {
   readonly #upstream: Upstream
   readonly #events: UpstreamEvents
   #request: UpstreamRequest | undefined
-  #waiting = false
+  /** In the queue for a slot. */
+  #waiting: Place<Waiter> | undefined
   #over = false
   #dialling: DialStage | undefined
   /** undici has begun to write the request of this attempt. */
@@ -100,8 +102,8 @@ export class UpstreamSide implements Waiter, Borrower, LowerHandler {
     if (got === 'full') {
       this.#over = true
       this.#events.upstreamFailed('queue_full', undefined)
-    } else if (got === 'queued') {
-      this.#waiting = true
+    } else if (got instanceof Place) {
+      this.#waiting = got
       this.#events.upstreamQueued()
     } else {
       this.slotReady(got)
@@ -114,7 +116,7 @@ export class UpstreamSide implements Waiter, Borrower, LowerHandler {
   }
 
   slotReady(connection: Connection): void {
-    this.#waiting = false
+    this.#waiting = undefined
     this.#attempt(connection)
   }
 
@@ -127,8 +129,8 @@ export class UpstreamSide implements Waiter, Borrower, LowerHandler {
   cancel(reason: Error): void {
     if (this.#over) return
     this.#over = true
-    if (this.#waiting) {
-      this.#upstream.leave(this)
+    if (this.#waiting !== undefined) {
+      this.#upstream.leave(this.#waiting)
       return
     }
     this.connection?.kill(reason, ms => this.#events.upstreamCancelled(ms))

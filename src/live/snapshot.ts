@@ -110,7 +110,7 @@ export function standing(parts: LiveParts, utilization: number) {
     /** Per route: in flight, age of the oldest in ms, then how many ever ended in each band. */
     routes: cells.map((cell, i) => {
       const inflight = routes[i]?.inflight
-      const [oldest] = inflight ?? []
+      const oldest = inflight?.first
       totalsOf(cell, totals)
       return [inflight?.size ?? 0, oldest === undefined ? 0 : Math.round(oldest.ageMs(at)), ...totals]
     }),

@@ -20,6 +20,7 @@ import { peerOf } from '../exchange/peer.ts'
 import type { BoundRoute, Shared } from '../exchange/route.ts'
 import type { Metrics } from '../observe/metrics.ts'
 import { NO_ROUTE, SELFPROBE_ROUTE } from '../observe/route-metrics.ts'
+import { Roster } from '../roster.ts'
 import type { SelfProbe } from '../watch/self-probe.ts'
 import { Upgrade } from '../websocket/upgrade.ts'
 import { unacceptable } from './door.ts'
@@ -72,7 +73,7 @@ export async function startServer(listen: ListenConfig, deps: ServerDeps): Promi
   const { routes, shared, metrics, probe, probeLogged } = deps
   const refuser = new Refuser(shared, metrics.route(NO_ROUTE))
   const hosts = new Set(routes.flatMap(({ config }) => config.match.host ?? []))
-  const sockets = new Set<Socket>()
+  const sockets = new Roster<Socket>()
   /** The probe's: no clients. */
   const probes = new Set<Socket>()
 
@@ -191,7 +192,7 @@ function createDoor(
   { shared, metrics, probe }: ServerDeps,
   refuser: Refuser,
   hosts: ReadonlySet<string>,
-  { sockets, probes }: Readonly<Record<'sockets' | 'probes', Set<Socket>>>,
+  { sockets, probes }: { readonly sockets: Roster<Socket>; readonly probes: Set<Socket> },
   route: (req: IncomingMessage, res: ServerResponse) => void,
 ): HttpServer {
   const headersMs = listen.timeouts.headers.value
@@ -266,8 +267,8 @@ function createDoor(
       })
       return
     }
-    sockets.add(socket)
-    socket.on('close', () => sockets.delete(socket))
+    const place = sockets.add(socket)
+    socket.on('close', () => sockets.remove(place))
     metrics.clientConnection('accepted')
   })
   server.on('drop', dropped => {

@@ -5,6 +5,7 @@
  */
 import type { Socket } from 'node:net'
 import { Client, type Dispatcher } from 'undici'
+import type { Place } from '../roster.ts'
 import { sever } from '../sever.ts'
 import type { Dial, DialEvents, Dialled, DialStage } from './dial.ts'
 import { dial } from './dial.ts'
@@ -23,6 +24,8 @@ export type ConnectionState = 'connecting' | 'active' | 'idle'
 
 export class Connection {
   readonly endpoint: Endpoint
+  /** Among the open ones of its endpoint. */
+  place: Place<Connection> | undefined
   /** Requests served before the present one. */
   served = 0
   /** What the socket said when it broke; also set for a reset that Node hides (see `watch`). */

@@ -1,5 +1,6 @@
 /** One address of an upstream: its connections, counted, and which of them are free. */
 import type { EndpointConfig, UpstreamConfig } from '../config/config.ts'
+import { Roster } from '../roster.ts'
 import { Connection, type ConnectionState } from './connection.ts'
 import type { DialTls } from './dial.ts'
 
@@ -22,7 +23,7 @@ export class Endpoint {
   /** Connections that the endpoint closed while they were idle: before our keep-alive had passed, or we would have. */
   idleCloses = 0
   /** Every connection that is dialling, in use or idle. */
-  readonly #open = new Set<Connection>()
+  readonly #open = new Roster<Connection>()
   /** The idle ones, most recently used last: the warmest is reused first, the others age out. */
   readonly #idle: Connection[] = []
   readonly #events: EndpointEvents
@@ -49,24 +50,25 @@ export class Endpoint {
     if (this.#open.size >= this.pool.maxConnections) {
       const oldest = this.#idle.shift()
       if (oldest !== undefined) {
-        this.#open.delete(oldest)
+        this.#open.remove(oldest.place)
         oldest.retire()
       }
     }
     const connection = new Connection(this)
-    this.#open.add(connection)
+    connection.place = this.#open.add(connection)
     return connection
   }
 
   /** A connection that takes over the slot of `stale`, which has failed. */
   replace(stale: Connection): Connection {
-    this.#open.delete(stale)
+    this.#open.remove(stale.place)
     return this.takeFresh()
   }
 
   /** `connection` is dialled again for the exchange that holds it. */
   reopened(connection: Connection): void {
-    this.#open.add(connection)
+    this.#open.remove(connection.place)
+    connection.place = this.#open.add(connection)
   }
 
   /** `connection` served its exchange and can serve another. */
@@ -85,7 +87,7 @@ export class Endpoint {
       this.#idle.splice(at, 1)
       if (connection.endedByPeer) this.idleCloses++
     }
-    if (this.#open.delete(connection)) this.#events.slotFree(this)
+    if (this.#open.remove(connection.place)) this.#events.slotFree(this)
   }
 
   slotReturned(): void {
@@ -116,7 +118,7 @@ export class Endpoint {
   }
 
   close(): void {
-    for (const connection of [...this.#open]) {
+    for (const connection of this.#open) {
       if (!connection.borrowed) connection.retire()
     }
   }

@@ -3,6 +3,7 @@
  */
 import { readFileSync } from 'node:fs'
 import type { UpstreamConfig } from '../config/config.ts'
+import { type Place, Roster } from '../roster.ts'
 import type { Connection } from './connection.ts'
 import type { DialTls } from './dial.ts'
 import { Endpoint, type EndpointEvents } from './endpoint.ts'
@@ -21,7 +22,7 @@ export interface SlotLedger {
 export class Upstream implements EndpointEvents {
   readonly config: UpstreamConfig
   readonly endpoints: readonly Endpoint[]
-  readonly #waiting = new Set<Waiter>()
+  readonly #waiting = new Roster<Waiter>()
   readonly #ledger: SlotLedger
   /** Where the next search for an endpoint begins. */
   #turn = 0
@@ -43,23 +44,22 @@ export class Upstream implements EndpointEvents {
   }
 
   /**
-   * A connection now; or `queued`, and `waiter.slotReady` is called later (unless `leave` is); or `full`.
+   * A connection now; or a place in the queue, and `waiter.slotReady` is called later (unless `leave` is); or `full`.
    * Those who already wait go first.
    */
-  acquire(waiter: Waiter): Connection | 'queued' | 'full' {
+  acquire(waiter: Waiter): Connection | Place<Waiter> | 'full' {
     const endpoint = this.#waiting.size === 0 ? this.#choose() : undefined
     if (endpoint !== undefined) {
       this.#ledger.taken++
       return endpoint.take()
     }
     if (this.#waiting.size >= this.config.pool.queue) return 'full'
-    this.#waiting.add(waiter)
-    return 'queued'
+    return this.#waiting.add(waiter)
   }
 
   /** Leaves the queue. */
-  leave(waiter: Waiter): void {
-    this.#waiting.delete(waiter)
+  leave(place: Place<Waiter>): void {
+    this.#waiting.remove(place)
   }
 
   /** A fresh connection in the place of `stale`, which is gone: its slot goes over to the replay of its exchange. */
@@ -72,9 +72,8 @@ export class Upstream implements EndpointEvents {
 
   slotFree(endpoint: Endpoint): void {
     while (endpoint.hasSlot) {
-      const [next] = this.#waiting
+      const next = this.#waiting.shift()
       if (next === undefined) return
-      this.#waiting.delete(next)
       this.#ledger.taken++
       next.slotReady(endpoint.take())
     }

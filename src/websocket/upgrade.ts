@@ -15,6 +15,7 @@ import { Timeline } from '../exchange/timeline.ts'
 import { type TimeoutEvents, Timeouts } from '../exchange/timeouts.ts'
 import { type UpstreamEvents, type UpstreamRequest, UpstreamSide } from '../exchange/upstream-side.ts'
 import type { Outcome, Stage, TimeoutName } from '../outcome.ts'
+import type { Place } from '../roster.ts'
 import type { Connection } from '../upstream/connection.ts'
 import type { DialStage } from '../upstream/dial.ts'
 import { EarlyBytes } from './early-bytes.ts'
@@ -52,6 +53,7 @@ export class Upgrade implements ClientEvents, UpstreamEvents, TimeoutEvents, Con
   #overrunMs = 0
   #clientAbortAge = -1
   #closed = false
+  #place: Place<InFlight> | undefined
 
   /** @param res on the client's socket, which Node's parser has let go of */
   constructor(
@@ -86,7 +88,7 @@ export class Upgrade implements ClientEvents, UpstreamEvents, TimeoutEvents, Con
     const { shared, inflight, websocket } = route
     const refusal = refusedAtOnce(route, this.#head.looped)
     shared.ledger.requests.opened++
-    inflight.add(this)
+    this.#place = inflight.add(this)
     this.#client.connection.busy(this)
     if (websocket === null || refusal !== undefined) {
       this.#end(refusal ?? 'upgrade_failed', 'route')
@@ -365,7 +367,7 @@ export class Upgrade implements ClientEvents, UpstreamEvents, TimeoutEvents, Con
     const { shared } = route
     this.#timeouts.stop()
     this.#upstream.cancel(GIVEN_UP)
-    route.inflight.delete(this)
+    route.inflight.remove(this.#place)
     shared.ledger.requests.closed++
     const record = upgradeRecord(
       {
