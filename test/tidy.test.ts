@@ -31,7 +31,6 @@ const NEIGHBOURS = ['demo -> prove']
 /** Who may import a package; a folder ends with a slash. */
 const SINGLE_IMPORTERS: Readonly<Record<string, readonly string[]>> = {
   fastify: ['src/server/', 'src/admin.ts'],
-  undici: ['src/upstream/', 'src/exchange/upstream-side.ts'],
   pino: ['src/observe/'],
   'prom-client': ['src/observe/'],
   yaml: ['src/config/'],
@@ -42,8 +41,6 @@ const SINGLE_IMPORTERS: Readonly<Record<string, readonly string[]>> = {
 
 /** `process.` belongs to cli.ts; these are no readings of argv, env or signals, and stand where they are needed. */
 const PROCESS_ELSEWHERE: readonly string[] = [
-  // To act after what undici and Node still do in this very tick; setImmediate would be one poll phase late.
-  'src/upstream/connection.ts: process.nextTick',
   // The one clock that two threads read alike.
   'src/watch/watchdog-memory.ts: process.hrtime',
   // Where no exit code can be had: the last resort of a thread whose process hangs in native code.

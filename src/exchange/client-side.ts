@@ -3,6 +3,7 @@
  * Before headers the gateway can choose an answer; after headers it can only stop.
  */
 import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { Socket } from 'node:net'
 import { sever } from '../sever.ts'
 import type { ClientConnection } from './client-connection.ts'
 import { lingerOnClose } from './linger.ts'
@@ -151,6 +152,10 @@ export class ClientSide {
       }
     }
     if (this.#res.write(chunk)) return true
+    // Node says so of any large chunk, and holds it until the next tick. What the kernel takes at once wants no waiting:
+    // to pause the upstream and to go on again costs as much as the write.
+    uncork(this.connection.socket)
+    if (!this.pending) return true
     this.#unflushedWrites++
     this.#block()
     return false
@@ -189,7 +194,7 @@ export class ClientSide {
     this.#writeLast()
     this.#flushHeadAlone()
     // What was written in this turn is still corked (Node does so until the next tick), the head among it.
-    while (socket.writableCorked > 0) socket.uncork()
+    uncork(socket)
     if (this.#delimitedByClose || this.blocked) sever(socket)
     else socket.destroy()
   }
@@ -305,6 +310,11 @@ export class ClientSide {
     }
     this.#events.clientBlocked()
   }
+}
+
+/** Writes what Node holds back until the next tick. */
+function uncork(socket: Socket): void {
+  while (socket.writableCorked > 0) socket.uncork()
 }
 
 function onClose(this: ServerResponse): void {

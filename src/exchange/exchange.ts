@@ -8,6 +8,7 @@ import { OUTCOMES, type Outcome, type Stage, type TimeoutName } from '../outcome
 import type { Place } from '../roster.ts'
 import type { Connection } from '../upstream/connection.ts'
 import type { DialStage } from '../upstream/dial.ts'
+import type { UpstreamHead } from '../upstream/response-head.ts'
 import type { ClientConnection, ConnectionUser } from './client-connection.ts'
 import { type ClientEvents, ClientSide } from './client-side.ts'
 import { now } from './deadlines.ts'
@@ -118,7 +119,8 @@ export class Exchange implements ClientEvents, UpstreamEvents, RequestBodyEvents
       method: this.method,
       target: this.route.rewrite(this.#target),
       headers: this.#head.headers,
-      body: this.#body?.stream ?? null,
+      body: this.#body?.upload ?? null,
+      chunked: this.#hasBody && req.headers['content-length'] === undefined,
       replayable: !this.#hasBody && isIdempotent(this.method),
       host: host.kind === 'upstream' ? undefined : host.kind === 'literal' ? host.value : req.headers.host,
     })
@@ -279,23 +281,18 @@ export class Exchange implements ClientEvents, UpstreamEvents, RequestBodyEvents
     this.#timeouts.requestSent(this.#timeline.sent)
   }
 
-  upstreamInterim(status: number, headers: readonly Buffer[]): void {
+  upstreamInterim(status: number, headers: readonly string[]): void {
     this.#client.interim(status, interimHead(headers, this.route.responseRules))
   }
 
-  upstreamHead(status: number, statusText: string, headers: readonly Buffer[]): boolean {
+  upstreamHead(head: UpstreamHead): boolean {
     const at = now()
     this.#timeline.headers = at
     this.#stage = 'response_body'
     this.#timeouts.responseByte(at)
     if (this.#client.gone) return true
-    const head = responseHead(status, statusText, headers, this.route.responseRules, this.requestId)
-    if (head === undefined) {
-      this.#end('protocol_error', 'response_headers', new Error('the framing of the response is ambiguous'))
-      return true
-    }
     if (this.route.shared.closing) this.#client.closeAfterwards()
-    this.#client.respond(head)
+    this.#client.respond(responseHead(head, this.route.responseRules, this.requestId))
     return !this.#client.blocked
   }
 
@@ -304,9 +301,9 @@ export class Exchange implements ClientEvents, UpstreamEvents, RequestBodyEvents
     return this.#client.write(chunk)
   }
 
-  upstreamEnd(trailers: readonly (Buffer | string)[]): void {
+  upstreamEnd(trailers: readonly string[]): void {
     this.#timeouts.responseReceived()
-    this.#client.end(trailers.map(String))
+    this.#client.end(trailers)
     if (this.#outcome !== undefined) this.#close()
   }
 

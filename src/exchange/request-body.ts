@@ -19,8 +19,8 @@ export interface RequestBodyEvents {
 }
 
 export class RequestBody implements UploadEvents, Watched {
-  /** What undici reads. */
-  readonly stream: Upload
+  /** What the upstream's connection takes. */
+  readonly upload: Upload
   readonly socket: Socket
   /** Body bytes received. */
   received = 0
@@ -49,17 +49,17 @@ export class RequestBody implements UploadEvents, Watched {
     this.#wireStart = req.socket.bytesRead
     // What does not fit into its read-ahead is not read before a slot is ours.
     vanished.watch(this)
-    this.stream = new Upload(req, this)
+    this.upload = new Upload(req, this)
   }
 
   get complete(): boolean {
-    return this.stream.complete
+    return this.upload.complete
   }
 
   /** Nobody wants the rest. */
   close(): void {
     this.#vanished.unwatch(this)
-    this.stream.destroy()
+    this.upload.stop()
   }
 
   uploadWanted(): void {

@@ -34,9 +34,9 @@ const FORBIDDEN = new Set([
 ])
 
 /** @param fields flat, name and value in turn */
-export function hasForbiddenTrailer(fields: readonly (string | Buffer)[]): boolean {
+export function hasForbiddenTrailer(fields: readonly string[]): boolean {
   for (let i = 0; i < fields.length; i += 2) {
-    if (FORBIDDEN.has(String(fields[i]).toLowerCase().replaceAll('_', '-'))) return true
+    if (FORBIDDEN.has((fields[i] as string).toLowerCase().replaceAll('_', '-'))) return true
   }
   return false
 }

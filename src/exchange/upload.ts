@@ -1,13 +1,11 @@
 /**
- * The request body on its way to the upstream. A stream of its own between the client's request and undici: undici
- * destroys the body it was given when an attempt fails, and destroying the client's request would destroy the client's
- * socket before a proper answer could be sent.
+ * The request body on its way to the upstream: from the client's request to the upstream's connection, chunk by chunk.
  *
  * It reads ahead, up to `READ_AHEAD_BYTES`, while the exchange still waits for its slot: a client is noticed to leave
  * only while it is read from (stack fact 5), and a small body is then received for good.
  */
 import type { IncomingMessage } from 'node:http'
-import { Readable } from 'node:stream'
+import type { BodySink, RequestBodySource } from '../upstream/request.ts'
 import { hasForbiddenTrailer } from './trailers.ts'
 
 export interface UploadEvents {
@@ -24,26 +22,70 @@ export interface UploadEvents {
 
 const READ_AHEAD_BYTES = 256 * 1024
 
-export class Upload extends Readable {
+export class Upload implements RequestBodySource {
   /** Every byte of the body has been received. */
   complete = false
   readonly #from: IncomingMessage
   readonly #events: UploadEvents
-  /** The upstream takes what comes; else it is read ahead. */
-  #taken = false
+  /** What was read ahead. */
+  #ahead: Buffer[] = []
+  #aheadBytes = 0
+  /** Where it goes; undefined: nowhere yet. */
+  #sink: BodySink | undefined
+  #held = false
+  #stopped = false
 
   constructor(from: IncomingMessage, events: UploadEvents) {
-    super({ highWaterMark: READ_AHEAD_BYTES })
     this.#from = from
     this.#events = events
     from.on('data', this.#onData)
     from.on('end', this.#onEnd)
   }
 
+  start(sink: BodySink): void {
+    this.#sink = sink
+    this.#events.uploadWanted()
+    const ahead = this.#ahead
+    this.#ahead = []
+    let taken = true
+    for (const chunk of ahead) taken = sink.write(chunk)
+    if (this.complete) sink.end()
+    else if (taken) this.#from.resume()
+    else this.#hold()
+  }
+
+  drained(): void {
+    if (!this.#held || this.#stopped) return
+    this.#held = false
+    this.#events.uploadWanted()
+    if (!this.complete) this.#from.resume()
+  }
+
+  /** Leaves the client's request alone: whoever ends the exchange decides what becomes of the rest of the body. */
+  stop(): void {
+    this.#stopped = true
+    this.#ahead = []
+    this.#from.off('data', this.#onData)
+    this.#from.off('end', this.#onEnd)
+  }
+
+  #hold(): void {
+    this.#held = true
+    this.#from.pause()
+    this.#events.uploadHeld()
+  }
+
   readonly #onData = (chunk: Buffer): void => {
     this.#events.uploadReceived(chunk.length)
     // The limit may have been passed just now.
-    if (!this.destroyed && !this.push(chunk) && !this.#taken) this.#from.pause()
+    if (this.#stopped) return
+    if (this.#sink !== undefined) {
+      if (!this.#sink.write(chunk) && !this.#held) this.#hold()
+      return
+    }
+    this.#ahead.push(chunk)
+    this.#aheadBytes += chunk.length
+    if (this.#aheadBytes >= READ_AHEAD_BYTES) this.#from.pause()
   }
 
   readonly #onEnd = (): void => {
@@ -53,35 +95,6 @@ export class Upload extends Readable {
     }
     this.complete = true
     this.#events.uploadComplete()
-    // Not before undici reads: it would take a chunked body that has ended already for one of known length.
-    if (this.#taken && !this.destroyed) this.push(null)
-  }
-
-  /** undici calls this first of all, and whenever the upstream's socket has drained. */
-  override resume(): this {
-    this.#taken = true
-    super.resume()
-    this.#events.uploadWanted()
-    if (!this.complete) this.#from.resume()
-    else if (!this.destroyed) this.push(null)
-    return this
-  }
-
-  /** undici calls this when the upstream's socket is full. */
-  override pause(): this {
-    this.#taken = false
-    super.pause()
-    if (!this.complete) this.#from.pause()
-    this.#events.uploadHeld()
-    return this
-  }
-
-  override _read(): void {}
-
-  /** Leaves the client's request alone: whoever ends the exchange decides what becomes of the rest of the body. */
-  override _destroy(_error: Error | null, done: (error: null) => void): void {
-    this.#from.off('data', this.#onData)
-    this.#from.off('end', this.#onEnd)
-    done(null)
+    if (!this.#stopped) this.#sink?.end()
   }
 }

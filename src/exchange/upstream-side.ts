@@ -1,19 +1,17 @@
 /**
  * The upstream's side of an exchange: the wait for a slot, the dial, and one or two attempts, told as events in the
- * words of the gateway. The handler is undici's lower interface (`onConnect`, `onHeaders`, ...), which hands over raw
- * header bytes, where the newer one (`onResponseStart`, ...) builds an object from them that a proxy has no use for.
+ * words of the gateway.
  */
 import type { Socket } from 'node:net'
-import type { Dispatcher } from 'undici'
 import type { Outcome } from '../outcome.ts'
 import { Place } from '../roster.ts'
 import type { Borrower, Connection } from '../upstream/connection.ts'
 import type { DialStage } from '../upstream/dial.ts'
+import type { UpstreamRequest } from '../upstream/request.ts'
+import { notHttp, type UpstreamHead } from '../upstream/response-head.ts'
 import type { Upstream, Waiter } from '../upstream/upstream.ts'
-import { classify, NOT_HTTP } from './failure.ts'
-import { hasCoding, isFraming } from './response-head.ts'
+import { classify } from './failure.ts'
 import { hasForbiddenTrailer, isMostlyFraming } from './trailers.ts'
-import type { Upload } from './upload.ts'
 
 export interface UpstreamEvents {
   /** Waits for a slot. */
@@ -25,31 +23,17 @@ export interface UpstreamEvents {
   upstreamConnected(): void
   /** The last byte of the request was handed to the upstream's socket. */
   upstreamRequestSent(): void
-  upstreamInterim(status: number, headers: readonly Buffer[]): void
+  upstreamInterim(status: number, headers: readonly string[]): void
   /** @returns false where the body should wait */
-  upstreamHead(status: number, statusText: string, headers: readonly Buffer[]): boolean
+  upstreamHead(head: UpstreamHead): boolean
   /** @returns false where the rest of the body should wait */
   upstreamData(chunk: Buffer): boolean
-  upstreamEnd(trailers: readonly (Buffer | string)[]): void
+  upstreamEnd(trailers: readonly string[]): void
   /** The upstream has switched protocols: `socket` is ours from now on, and still fills its slot. Only after an `upgrade`. */
-  upstreamUpgraded?(headers: readonly Buffer[], socket: Socket): void
+  upstreamUpgraded?(head: UpstreamHead, socket: Socket): void
   upstreamFailed(outcome: Outcome, error: Error | undefined): void
   /** The connection of a request that was given up is closed; `ms` since it was. */
   upstreamCancelled(ms: number): void
-}
-
-/** What is sent. */
-export interface UpstreamRequest {
-  readonly method: string
-  readonly target: string
-  readonly headers: string[]
-  readonly body: Upload | null
-  /** The request may be sent again when a reused connection turns out to be dead (RFC 9110 section 9.2.2). */
-  readonly replayable: boolean
-  /** Sets the Host that the chosen endpoint wants; undefined: the endpoint's own. */
-  readonly host: string | undefined
-  /** The protocol to switch to, where one is asked for. */
-  readonly upgrade?: string
 }
 
 /** RFC 9110 section 9.2.2. */
@@ -65,9 +49,7 @@ const ANSWERED_EARLY = new Error('answered before the request was complete')
 /** Interim responses that are passed on; an upstream that sends more is not stopped, but not amplified either. */
 const MAX_INTERIM = 16
 
-type LowerHandler = Dispatcher.DispatchHandler & { onRequestSent(): void; onResponseStarted(): void }
-
-export class UpstreamSide implements Waiter, Borrower, LowerHandler {
+export class UpstreamSide implements Waiter, Borrower {
   /** The connection in use, or the last that was. */
   connection: Connection | undefined
   attempts = 0
@@ -79,7 +61,7 @@ export class UpstreamSide implements Waiter, Borrower, LowerHandler {
   #waiting: Place<Waiter> | undefined
   #over = false
   #dialling: DialStage | undefined
-  /** undici has begun to write the request of this attempt. */
+  /** The request of this attempt is being written, or was. */
   #written = false
   /** The whole request of this attempt was handed to the upstream's socket. */
   #sent = false
@@ -89,7 +71,6 @@ export class UpstreamSide implements Waiter, Borrower, LowerHandler {
   /** What the connection had read before this attempt, and the payload since: what is neither is framing. */
   #wireStart = 0
   #payloadBytes = 0
-  #resume: (() => void) | undefined
 
   constructor(upstream: Upstream, events: UpstreamEvents) {
     this.#upstream = upstream
@@ -122,7 +103,7 @@ export class UpstreamSide implements Waiter, Borrower, LowerHandler {
 
   /** Goes on with a response body that was paused. */
   resume(): void {
-    this.#resume?.()
+    if (!this.#over) this.connection?.resume()
   }
 
   /** Gives the request up: leaves the queue, ends the dial, or resets the connection. */
@@ -134,7 +115,7 @@ export class UpstreamSide implements Waiter, Borrower, LowerHandler {
       return
     }
     this.connection?.kill(reason, ms => this.#events.upstreamCancelled(ms))
-    this.#request?.body?.destroy()
+    this.#request?.body?.stop()
   }
 
   /** An upgraded connection has come to its end on both sides: its slot is free. */
@@ -153,27 +134,10 @@ export class UpstreamSide implements Waiter, Borrower, LowerHandler {
     this.#sent = false
     connection.borrow(this)
     this.#events.upstreamSlot(connection)
-    if (this.#over) return
-    const { host } = request
-    try {
-      connection.dispatch(
-        {
-          path: request.target,
-          method: request.method as Dispatcher.HttpMethod,
-          headers: host === undefined ? request.headers : ['Host', host, ...request.headers],
-          body: request.body,
-          upgrade: request.upgrade,
-        } as Dispatcher.DispatchOptions,
-        this,
-      )
-    } catch (error) {
-      this.onError(error as Error)
-    }
+    if (!this.#over) connection.send(request)
   }
 
   dialStage(stage: DialStage): void {
-    // Also for a connection that was reused and found dead before anything was written to it.
-    this.reused = false
     this.#dialling = stage
     if (!this.#over) this.#events.upstreamDialling(stage)
   }
@@ -182,91 +146,65 @@ export class UpstreamSide implements Waiter, Borrower, LowerHandler {
     this.#dialling = undefined
   }
 
-  peerEnded(): void {
-    if (!this.#over) this.#resume?.()
-  }
-
-  onConnect(): void {
+  writing(): void {
     this.#wireStart = this.connection?.rawSocket?.bytesRead ?? 0
     this.#written = true
     if (!this.#over) this.#events.upstreamConnected()
   }
 
-  onRequestSent(): void {
+  sent(): void {
     this.#sent = true
     if (!this.#over) this.#events.upstreamRequestSent()
   }
 
-  onResponseStarted(): void {
+  responseStarted(): void {
     this.#responseStarted = true
   }
 
-  onHeaders(status: number, headers: Buffer[], resume: () => void, statusText: string): boolean {
+  interim(status: number, headers: readonly string[]): void {
+    // A 100 is for us, who have not asked for it: the client's own was answered at its hop.
+    if (!this.#over && status !== 100 && ++this.#interims <= MAX_INTERIM) this.#events.upstreamInterim(status, headers)
+  }
+
+  head(head: UpstreamHead): boolean {
     if (this.#over) return true
-    const version = this.connection?.version
-    const alien = version?.wrong === true || (version?.minor === 0 && hasCoding(headers))
-    // RFC 9110 section 15: what is above 599 is for internal use, and a client cannot know it.
-    if (alien || status > 599) {
-      this.onError(notHttp('not a response of HTTP/1'))
-      return true
-    }
-    if (status < 200) {
-      // undici asserts on `099`, and takes a framed interim response (RFC 9110 section 8.6) for an unframed one.
-      if (status < 100 || isFraming(headers)) {
-        this.onError(notHttp('an interim response that is none'))
-        return true
-      }
-      if (++this.#interims <= MAX_INTERIM) this.#events.upstreamInterim(status, headers)
-      return true
-    }
     this.#headersReceived = true
-    this.#resume = resume
-    return this.#events.upstreamHead(status, statusText, headers)
+    return this.#events.upstreamHead(head)
   }
 
-  onUpgrade(_status: number, headers: Buffer[], socket: Socket): void {
+  upgraded(head: UpstreamHead, socket: Socket): void {
     if (this.#over) return
-    if (this.connection?.version.wrong === true || this.connection?.version.minor === 0) {
-      this.onError(notHttp('not a response of HTTP/1.1'))
-      return
-    }
     this.#headersReceived = true
-    this.#events.upstreamUpgraded?.(headers, socket)
+    this.#events.upstreamUpgraded?.(head, socket)
   }
 
-  onData(chunk: Buffer): boolean {
+  data(chunk: Buffer): boolean {
     if (this.#over) return true
     this.#payloadBytes += chunk.length
     const wireBytes = (this.connection?.rawSocket?.bytesRead ?? 0) - this.#wireStart
     if (isMostlyFraming(wireBytes, this.#payloadBytes)) {
-      this.onError(notHttp('chunk extensions without end'))
+      this.failed(notHttp('chunk extensions without end'))
       return true
     }
-    // After its FIN a body must not be paused; what is left is in undici's hands already, one read at most.
-    return this.#events.upstreamData(chunk) || this.connection?.peerEnded === true
+    return this.#events.upstreamData(chunk)
   }
 
-  onComplete(trailers: readonly (Buffer | string)[] | null): void {
+  complete(trailers: readonly string[]): void {
     if (this.#over) return
     const { connection } = this
-    // undici calls a close-delimited body that ended in a RST complete (stack fact 28).
-    if (connection?.broke !== undefined) {
-      this.onError(connection.broke)
-      return
-    }
-    if (trailers !== null && hasForbiddenTrailer(trailers)) {
-      this.onError(notHttp('a forbidden trailer field'))
+    if (hasForbiddenTrailer(trailers)) {
+      this.failed(notHttp('a forbidden trailer field'))
       return
     }
     this.#over = true
-    // An early answer: undici would say FIN behind an upload that nobody reads, and that FIN would never arrive.
+    // An early answer: a FIN behind an upload that nobody reads would never arrive.
     if (this.#sent) connection?.release()
     else connection?.kill(ANSWERED_EARLY)
-    this.#request?.body?.destroy()
-    this.#events.upstreamEnd(trailers ?? [])
+    this.#request?.body?.stop()
+    this.#events.upstreamEnd(trailers)
   }
 
-  onError(error: Error): void {
+  failed(error: Error): void {
     if (this.#over) return
     const { connection } = this
     const request = this.#request as UpstreamRequest
@@ -276,9 +214,8 @@ export class UpstreamSide implements Waiter, Borrower, LowerHandler {
       reused: this.reused,
       responseStarted: this.#responseStarted,
       headersReceived: this.#headersReceived,
-      ended: connection?.peerEnded === true,
     })
-    // What was not written at all can be sent by any method: the connection died while undici looked at it once more.
+    // What was not written at all can be sent by any method.
     const replayable = request.replayable || !this.#written
     if (outcome === 'stale_connection' && replayable && this.attempts === 1 && connection !== undefined) {
       this.#attempt(this.#upstream.replace(connection))
@@ -288,12 +225,7 @@ export class UpstreamSide implements Waiter, Borrower, LowerHandler {
     // What is not HTTP may still be coming, and what we sent may still be worked on.
     if (connection !== undefined && !connection.closed) connection.kill(cause)
     else connection?.ended()
-    request.body?.destroy()
+    request.body?.stop()
     this.#events.upstreamFailed(outcome, cause)
   }
-}
-
-/** What undici lets through, in the words of what it does not. */
-function notHttp(what: string): Error {
-  return Object.assign(new Error(what), { code: NOT_HTTP })
 }

@@ -1,41 +1,66 @@
 /**
- * One connection to an endpoint, and the slot it fills: an undici Client of our own for each, so that nothing ever
- * waits in a queue that is not ours (undici's is unbounded, and deaf to cancellation while it waits), and so that this
- * very socket can be reset, aged and watched.
+ * One connection to an endpoint, and the slot it fills: it dials, writes one request at a time, reads the response, and
+ * says what happens to whoever has borrowed it. Nothing waits in it: the queue is the upstream's.
  */
 import type { Socket } from 'node:net'
-import { Client, type Dispatcher } from 'undici'
 import type { Place } from '../roster.ts'
 import { sever } from '../sever.ts'
-import type { Dial, DialEvents, Dialled, DialStage } from './dial.ts'
+import type { Dial, DialEvents, DialStage } from './dial.ts'
 import { dial } from './dial.ts'
 import type { Endpoint } from './endpoint.ts'
-import { VersionWatch } from './version-watch.ts'
+import { IdleClock } from './idle-clock.ts'
+import { type BodySink, requestText, type UpstreamRequest } from './request.ts'
+import type { UpstreamHead } from './response-head.ts'
+import { type ResponseEvents, ResponseReader } from './response-reader.ts'
 
 /** Who uses a connection now: the upstream side of an exchange. */
 export interface Borrower extends DialEvents {
   /** The connection can be written to. */
   dialled(): void
-  /** The endpoint has said FIN: what it sent before that cannot be held up any more. */
-  peerEnded(): void
+  /** The request is being written. */
+  writing(): void
+  /** The last byte of the request was handed to the socket. */
+  sent(): void
+  /** The first byte of a response is here. */
+  responseStarted(): void
+  interim(status: number, headers: readonly string[]): void
+  /** @returns false where the body should wait */
+  head(head: UpstreamHead): boolean
+  /** @returns false where the rest of the body should wait */
+  data(chunk: Buffer): boolean
+  /** The protocol was switched: `socket` is the borrower's from now on, paused. */
+  upgraded(head: UpstreamHead, socket: Socket): void
+  /** The response is over. @param trailers flat, name and value in turn */
+  complete(trailers: readonly string[]): void
+  /** The dial, the connection or the response has failed. */
+  failed(error: Error): void
 }
 
 export type ConnectionState = 'connecting' | 'active' | 'idle'
 
-export class Connection {
+/** The code of a connection that the upstream has ended by FIN where it should not have. */
+export const ENDED = 'HOPGATE_ENDED'
+
+export class Connection implements ResponseEvents, BodySink {
   readonly endpoint: Endpoint
   /** Among the open ones of its endpoint. */
   place: Place<Connection> | undefined
   /** Requests served before the present one. */
   served = 0
-  /** What the socket said when it broke; also set for a reset that Node hides (see `watch`). */
+  /** What the socket said when it broke; also set for a reset that Node hides (see `wasReset`). */
   broke: Error | undefined
   /** The endpoint has sent its FIN. */
   peerEnded = false
-  /** What the response under way calls itself. */
-  readonly version = new VersionWatch()
   #borrower: Borrower | undefined
-  readonly #client: Client
+  #request: UpstreamRequest | undefined
+  readonly #reader = new ResponseReader(this)
+  #responseStarted = false
+  /** Of the final response to the present request; undefined: it is not here yet. */
+  #head: UpstreamHead | undefined
+  /** Bytes came behind the response: whose answer is next on this connection, nobody could tell. */
+  #overrun = false
+  #upgraded = false
+  #paused = false
   #dial: Dial | undefined
   #socket: Socket | undefined
   #raw: Socket | undefined
@@ -45,22 +70,11 @@ export class Connection {
   /** When the connection was killed, monotonic ms, and who wants to know how long the close took. */
   #killedAt = 0
   #onKilled: ((tookMs: number) => void) | undefined
+  readonly #idle: IdleClock
 
   constructor(endpoint: Endpoint) {
     this.endpoint = endpoint
-    this.#client = new Client(endpoint.httpOrigin, {
-      pipelining: 1,
-      connect: (_options: unknown, callback: (error: Error | null, socket: Socket | null) => void) =>
-        this.#connect(callback),
-      // undici's timers tick every 500 ms (measured) and start in the wrong places: ours are the promise.
-      headersTimeout: 0,
-      bodyTimeout: 0,
-      keepAliveTimeout: endpoint.pool.keepaliveMs,
-      keepAliveMaxTimeout: endpoint.pool.keepaliveMs,
-      // Taken off the upstream's own `Keep-Alive: timeout` hint, in whole seconds, so that we close before it does.
-      keepAliveTimeoutThreshold: 1000,
-      maxHeaderSize: 64 * 1024,
-    } as ConstructorParameters<typeof Client>[1])
+    this.#idle = new IdleClock(this, endpoint.pool.keepaliveMs)
   }
 
   get state(): ConnectionState {
@@ -76,7 +90,7 @@ export class Connection {
     return this.#closed
   }
 
-  /** The endpoint has sent FIN or RST. What undici's idle timer closes breaks with another code. */
+  /** The endpoint has sent FIN or RST. */
   get endedByPeer(): boolean {
     return this.peerEnded || (this.broke as NodeJS.ErrnoException | undefined)?.code === 'ECONNRESET'
   }
@@ -96,7 +110,7 @@ export class Connection {
     return this.#socket !== undefined && this.#socket.writableLength > 0
   }
 
-  /** The callback of an empty write tells when all that waits before it has left; their own belong to undici. */
+  /** The callback of an empty write tells when all that waits before it has left. */
   onceFlushed(flushed: () => void): void {
     const socket = this.#socket
     socket?.write('', error => {
@@ -108,19 +122,41 @@ export class Connection {
     return at - this.#bornAt
   }
 
+  /** Takes the slot, and with it the word on all that happens. */
   borrow(borrower: Borrower): void {
     this.#borrower = borrower
     this.endpoint.borrowed++
   }
 
-  dispatch(options: Dispatcher.DispatchOptions, handler: Dispatcher.DispatchHandler): void {
-    this.version.expect()
-    this.#client.dispatch(options, handler)
+  /** Sends the borrower's request, once there is a connection. */
+  send(request: UpstreamRequest): void {
+    this.#request = request
+    this.#head = undefined
+    this.#responseStarted = false
+    if (this.#socket === undefined) this.#connect()
+    else this.#write(this.#socket, request)
   }
 
-  /** The borrower is done and the connection may serve another; undici has still to finish its own turn with it. */
+  /** The borrower is done with a response that is over: the connection may serve another. */
   release(): void {
-    if (this.#letGo()) process.nextTick(settleReleased, this)
+    if (!this.#letGo()) return
+    this.#request = undefined
+    const socket = this.#socket
+    if (this.#closed || socket === undefined) return
+    if (!this.#reusable || socket.destroyed || !this.#idle.start(this.#head?.keepAliveHint ?? -1)) {
+      this.retire()
+      return
+    }
+    this.resume()
+    this.served++
+    this.endpoint.connectionFree(this)
+  }
+
+  /** Goes on with a body that was told to wait. */
+  resume(): void {
+    if (!this.#paused) return
+    this.#paused = false
+    this.#socket?.resume()
   }
 
   /**
@@ -131,37 +167,206 @@ export class Connection {
   kill(reason: Error, closed?: (tookMs: number) => void): void {
     this.#killed ??= reason
     const wasBorrowed = this.#letGo()
+    this.#reader.stop()
     if (this.#closed || this.#killedAt !== 0) {
       if (wasBorrowed && this.#closed) this.endpoint.connectionClosed(this)
       return
     }
     this.#killedAt = performance.now()
     this.#onKilled = closed
-    if (this.#dial !== undefined) {
-      this.#dial.cancel(reason)
-    } else if (this.#raw !== undefined) {
+    if (this.#raw !== undefined) {
       // Below TLS first: TLSSocket has no reset of its own, and destroying it alone would send a FIN.
-      // With a reason: undici takes the close of a paused response without one for its end, and its parser asserts that
-      // it is not paused (an uncaught exception, measured).
       sever(this.#raw, reason)
       this.#socket?.destroy(reason)
     } else {
-      // Dispatched, but undici has not come to dial yet: its call of the connector will be refused.
-      this.#onClose()
+      this.#dial?.cancel(reason)
     }
   }
 
   /** Ends an unused connection in the orderly way. */
   retire(): void {
-    this.#killed ??= new Error('retired')
-    this.#socket?.destroy(this.#killed)
+    this.#socket?.destroy()
   }
 
-  /** Called one tick after `release`, when undici has made up its mind whether the socket lives on. */
-  settleReleased(): void {
-    if (this.#closed || this.#socket === undefined || this.#socket.destroyed) return
-    this.served++
-    this.endpoint.connectionFree(this)
+  /** The borrower has heard that the connection ended by itself. */
+  ended(): void {
+    if (!this.#letGo()) return
+    if (this.#closed) this.endpoint.connectionClosed(this)
+    else this.retire()
+  }
+
+  // ---- the request body ----
+
+  write(chunk: Buffer): boolean {
+    const socket = this.#socket
+    if (socket === undefined || this.#request === undefined || chunk.length === 0) return true
+    if (this.#request.chunked) {
+      socket.cork()
+      socket.write(`${chunk.length.toString(16)}\r\n`, 'latin1')
+      socket.write(chunk)
+      socket.write('\r\n', 'latin1')
+      socket.uncork()
+    } else {
+      socket.write(chunk)
+    }
+    // What the kernel has taken at once wants no waiting, however much it was.
+    return socket.writableLength === 0 || !socket.writableNeedDrain
+  }
+
+  end(): void {
+    if (this.#request?.chunked === true) this.#socket?.write('0\r\n\r\n', 'latin1')
+    this.#borrower?.sent()
+  }
+
+  // ---- the response, as it is read ----
+
+  interim(status: number, headers: readonly string[]): void {
+    this.#borrower?.interim(status, headers)
+  }
+
+  head(head: UpstreamHead): void {
+    this.#head = head
+    if (head.status === 101) this.#upgraded = true
+    else if (this.#borrower?.head(head) === false) this.#pause()
+  }
+
+  data(chunk: Buffer): void {
+    if (this.#borrower?.data(chunk) === false) this.#pause()
+  }
+
+  #pause(): void {
+    if (this.#paused) return
+    this.#paused = true
+    this.#socket?.pause()
+  }
+
+  #read(bytes: Buffer): void {
+    const borrower = this.#borrower
+    const reader = this.#reader
+    if (borrower === undefined || reader.idle) {
+      // Nobody has asked for these.
+      if (borrower === undefined) this.retire()
+      return
+    }
+    if (!this.#responseStarted) {
+      this.#responseStarted = true
+      borrower.responseStarted()
+    }
+    let consumed: number
+    try {
+      consumed = reader.read(bytes)
+    } catch (error) {
+      this.#fail(error as Error)
+      return
+    }
+    if (this.#borrower !== borrower || !reader.idle) return
+    if (this.#upgraded) this.#handOver(borrower, bytes.subarray(consumed))
+    else {
+      this.#overrun = consumed < bytes.length
+      borrower.complete(reader.trailers)
+    }
+  }
+
+  #handOver(borrower: Borrower, rest: Buffer): void {
+    const socket = this.#socket
+    if (socket === undefined || this.#head === undefined) return
+    socket.removeAllListeners('data')
+    socket.removeAllListeners('drain')
+    socket.pause()
+    if (rest.length > 0) socket.unshift(rest)
+    borrower.upgraded(this.#head, socket)
+  }
+
+  #fail(error: Error): void {
+    this.#reader.stop()
+    this.#borrower?.failed(error)
+  }
+
+  // ---- the socket ----
+
+  #connect(): void {
+    const borrower = this.#borrower
+    if (borrower === undefined) return
+    const dialling = dial(this.endpoint.config, this.endpoint.tls, borrower, (error, dialled) => {
+      this.#dial = undefined
+      if (error !== null || dialled === null) {
+        this.#onClose(error ?? ended())
+        return
+      }
+      this.#watch(dialled.socket, dialled.raw)
+      this.#borrower?.dialled()
+      if (this.#request !== undefined) this.#write(dialled.socket, this.#request)
+    })
+    if (this.#closed) return
+    this.#dial = dialling
+    // Given up while the dial announced its first stage.
+    if (this.#killed !== undefined) dialling.cancel(this.#killed)
+  }
+
+  #watch(socket: Socket, raw: Socket): void {
+    this.#socket = socket
+    this.#raw = raw
+    this.#bornAt = performance.now()
+    const remember = (error: Error): void => {
+      this.broke ??= error
+    }
+    raw.on('error', remember)
+    if (socket !== raw) socket.on('error', remember)
+    socket.on('data', bytes => this.#read(bytes))
+    socket.on('drain', () => this.#request?.body?.drained())
+    socket.on('end', () => this.#onEnd(raw))
+    socket.on('close', () => this.#onClose(ended()))
+  }
+
+  #write(socket: Socket, request: UpstreamRequest): void {
+    const borrower = this.#borrower
+    if (borrower === undefined) return
+    borrower.writing()
+    this.#reader.expect(request.method, request.upgrade !== undefined)
+    const text = requestText(request, this.endpoint.config.authority)
+    if (request.body === null) {
+      socket.write(text, 'latin1')
+      borrower.sent()
+      return
+    }
+    // The head, and what is here of the body, in one.
+    socket.cork()
+    socket.write(text, 'latin1')
+    request.body.start(this)
+    socket.uncork()
+  }
+
+  #onEnd(raw: Socket): void {
+    this.peerEnded = true
+    if (wasReset(raw)) this.broke ??= connectionReset()
+    if (this.#upgraded) return
+    const borrower = this.#borrower
+    if (borrower === undefined) {
+      // At once: a request that came before the close would only find it dead.
+      this.#onClose(ended())
+      this.retire()
+    } else if (this.broke === undefined && this.#head !== undefined && this.#reader.finish()) {
+      borrower.complete(this.#reader.trailers)
+    } else {
+      this.#fail(this.broke ?? ended())
+    }
+  }
+
+  #onClose(error: Error): void {
+    if (this.#closed) return
+    this.#closed = true
+    this.#idle.stop()
+    this.#socket = undefined
+    this.#raw = undefined
+    if (this.#killedAt !== 0) this.#onKilled?.(performance.now() - this.#killedAt)
+    // While borrowed, the slot stays taken until the borrower has heard of the end and lets go.
+    if (this.#borrower === undefined) this.endpoint.connectionClosed(this)
+    else if (!this.#upgraded) this.#fail(this.broke ?? error)
+  }
+
+  /** Whoever asks next on this connection will read the answer to that. */
+  get #reusable(): boolean {
+    return this.#head?.keepAlive === true && this.#reader.idle && !this.#overrun && !this.peerEnded
   }
 
   #letGo(): boolean {
@@ -171,88 +376,14 @@ export class Connection {
     this.endpoint.slotReturned()
     return true
   }
-
-  /**
-   * undici calls this for the first dispatch, and again when the idle socket died between a dispatch and its write
-   * (it looks once more before it writes): nothing was sent then, so the same request simply gets a fresh dial.
-   */
-  #connect(callback: (error: Error | null, socket: Socket | null) => void): void {
-    if (this.#killed !== undefined || this.#borrower === undefined) {
-      callback(NOT_DIALLED, null)
-      return
-    }
-    this.#closed = false
-    this.served = 0
-    this.broke = undefined
-    this.peerEnded = false
-    this.endpoint.reopened(this)
-    this.#dial = dial(this.endpoint.config, this.endpoint.tls, this.#borrower, (error, dialled) => {
-      this.#dial = undefined
-      if (error !== null || dialled === null) {
-        callback(error, null)
-        this.#onClose()
-        return
-      }
-      this.#watch(dialled)
-      this.#borrower?.dialled()
-      callback(null, dialled.socket)
-    })
-  }
-
-  #watch({ socket, raw }: Dialled): void {
-    this.#socket = socket
-    this.#raw = raw
-    this.#bornAt = performance.now()
-    this.version.watch(socket)
-    const remember = (error: Error): void => {
-      const { code } = error as NodeJS.ErrnoException
-      this.broke ??= code === 'ECONNRESET' ? connectionReset() : error
-      // undici takes a reset behind a close-delimited body for its end (stack fact 28), and asserts that such a body is
-      // not paused: an uncaught exception that any upstream could cause. Under another name it is an error like any.
-      if (code === 'ECONNRESET') Object.assign(error, { code: 'HOPGATE_ECONNRESET' })
-    }
-    // Both before undici's own listeners, which are added when the connector's callback runs.
-    raw.on('error', remember)
-    if (socket !== raw) socket.on('error', remember)
-    socket.on('end', () => {
-      this.peerEnded = true
-      if (wasReset(raw)) this.broke ??= connectionReset()
-      // Before undici's own listener, whose parser asserts that the body is not paused.
-      this.#borrower?.peerEnded()
-    })
-    socket.on('close', () => this.#onClose())
-  }
-
-  #onClose(): void {
-    if (this.#closed) return
-    this.#closed = true
-    this.#socket = undefined
-    this.#raw = undefined
-    if (this.#killedAt !== 0) this.#onKilled?.(performance.now() - this.#killedAt)
-    // While borrowed, the slot stays taken until the borrower has heard of the end and lets go.
-    if (this.#borrower === undefined) this.endpoint.connectionClosed(this)
-  }
-
-  /** The borrower has heard that the connection ended by itself. */
-  ended(): void {
-    if (!this.#letGo()) return
-    if (this.#closed) this.endpoint.connectionClosed(this)
-    else this.retire()
-  }
 }
 
-/**
- * Plain, whatever the connection was killed with: undici takes an error that bears one of its own socket codes for a
- * passing one, and dials again for ever (2 GB of requests in a minute, measured).
- */
-const NOT_DIALLED = Object.assign(new Error('nobody waits for this connection'), { code: 'HOPGATE_NOT_DIALLED' })
+function ended(): Error {
+  return Object.assign(new Error('the upstream ended the connection'), { code: ENDED })
+}
 
 function connectionReset(): Error {
   return Object.assign(new Error('read ECONNRESET'), { code: 'ECONNRESET' })
-}
-
-function settleReleased(connection: Connection): void {
-  connection.settleReleased()
 }
 
 /**

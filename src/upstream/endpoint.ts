@@ -16,8 +16,6 @@ export class Endpoint {
   readonly config: EndpointConfig
   readonly pool: UpstreamConfig['pool']
   readonly tls: DialTls | undefined
-  /** undici is told `http:` always: TLS is the dial's business, so that undici never re-dials over a server name. */
-  readonly httpOrigin: string
   /** Connections that an exchange uses now. */
   borrowed = 0
   /** Connections that the endpoint closed while they were idle: before our keep-alive had passed, or we would have. */
@@ -32,7 +30,6 @@ export class Endpoint {
     this.config = config
     this.pool = upstream.pool
     this.tls = config.tls ? tls : undefined
-    this.httpOrigin = `http://${config.authority}`
     this.#events = events
   }
 
@@ -63,12 +60,6 @@ export class Endpoint {
   replace(stale: Connection): Connection {
     this.#open.remove(stale.place)
     return this.takeFresh()
-  }
-
-  /** `connection` is dialled again for the exchange that holds it. */
-  reopened(connection: Connection): void {
-    this.#open.remove(connection.place)
-    connection.place = this.#open.add(connection)
   }
 
   /** `connection` served its exchange and can serve another. */

@@ -49,4 +49,6 @@ export function attach(ws: WebSocket, socket: Socket, early: Buffer, maxMessageB
     maxBufferedChunks: MAX_CHUNKS,
     skipUTF8Validation: false,
   })
+  // `ws` expects a socket that nobody has paused.
+  socket.resume()
 }

@@ -7,7 +7,8 @@ import { createHash, randomBytes } from 'node:crypto'
 import type { IncomingHttpHeaders } from 'node:http'
 import type { ResponseRules } from '../exchange/response-head.ts'
 import type { BoundRoute } from '../exchange/route.ts'
-import type { UpstreamRequest } from '../exchange/upstream-side.ts'
+import type { UpstreamRequest } from '../upstream/request.ts'
+import type { UpstreamHead } from '../upstream/response-head.ts'
 import { switchingHead } from './switching.ts'
 
 export interface Switch {
@@ -21,7 +22,7 @@ export interface ClientHandshake {
   /** The header fields for the upstream. */
   prepare(headers: readonly string[]): string[]
   /** The 101 for the client; undefined where the upstream's cannot be one. */
-  answer(raw: readonly Buffer[], rules: ResponseRules, requestId: string): Switch | undefined
+  answer(head: UpstreamHead, rules: ResponseRules, requestId: string): Switch | undefined
 }
 
 /** @returns what is wrong, as a sentence, where it cannot succeed */
@@ -47,6 +48,7 @@ export function handshakeRequest(
     target: rewrite(target),
     headers,
     body: null,
+    chunked: false,
     replayable: true,
     host: host.kind === 'upstream' ? undefined : host.kind === 'literal' ? host.value : clientHost,
     upgrade: 'websocket',
@@ -55,8 +57,8 @@ export function handshakeRequest(
 
 const TUNNEL: ClientHandshake = {
   prepare: headers => [...headers],
-  answer: (raw, rules, requestId) => {
-    const head = switchingHead(raw, rules, requestId)
+  answer: (upstream, rules, requestId) => {
+    const head = switchingHead(upstream, rules, requestId)
     return head === undefined ? undefined : { headers: head.headers, protocol: '' }
   },
 }
@@ -86,18 +88,18 @@ export class RelayHandshake implements ClientHandshake {
     return [...without(headers, OWN), 'Sec-WebSocket-Version', VERSION, 'Sec-WebSocket-Key', this.#ownKey]
   }
 
-  answer(raw: readonly Buffer[], rules: ResponseRules, requestId: string): Switch | undefined {
-    const protocol = this.accepted(raw)
-    const head = protocol === undefined ? undefined : switchingHead(raw, rules, requestId)
+  answer(upstream: UpstreamHead, rules: ResponseRules, requestId: string): Switch | undefined {
+    const protocol = this.accepted(upstream)
+    const head = protocol === undefined ? undefined : switchingHead(upstream, rules, requestId)
     if (head === undefined || protocol === undefined) return undefined
     return { headers: [...without(head.headers, OWN), 'Sec-WebSocket-Accept', acceptOf(this.#clientKey)], protocol }
   }
 
   /** The subprotocol of a 101 that answers our own key (RFC 6455 section 4.1, the client's requirements). */
-  accepted(raw: readonly Buffer[]): string | undefined {
+  accepted({ headers: raw }: UpstreamHead): string | undefined {
     const fields = new Map<string, string>()
     for (let i = 0; i < raw.length; i += 2) {
-      fields.set((raw[i] as Buffer).toString('latin1').toLowerCase(), (raw[i + 1] as Buffer).toString('latin1').trim())
+      fields.set((raw[i] as string).toLowerCase(), (raw[i + 1] as string).trim())
     }
     if (fields.get('upgrade')?.toLowerCase() !== 'websocket') return undefined
     if (fields.get('sec-websocket-accept') !== acceptOf(this.#ownKey)) return undefined

@@ -1,8 +1,9 @@
 /** What becomes of an upgrade that both sides have agreed to: a tunnel or a relay, as the route says. */
 import type { Socket } from 'node:net'
 import type { BoundRoute } from '../exchange/route.ts'
-import type { UpstreamRequest, UpstreamSide } from '../exchange/upstream-side.ts'
+import type { UpstreamSide } from '../exchange/upstream-side.ts'
 import type { Connection } from '../upstream/connection.ts'
+import type { UpstreamRequest } from '../upstream/request.ts'
 import { type ClientHandshake, RelayHandshake } from './handshake.ts'
 import { Relay } from './relay.ts'
 import type { Session, SessionEvents } from './session.ts'

@@ -1,13 +1,14 @@
 /** One attempt to reach a backend again: the same slots, queue and timeouts as the first handshake, and one result. */
 import type { Socket } from 'node:net'
 import { now } from '../exchange/deadlines.ts'
-import { NOT_HTTP } from '../exchange/failure.ts'
 import type { RouteLimits } from '../exchange/route.ts'
 import type { SocketTable } from '../exchange/socket-table.ts'
 import { type TimeoutEvents, Timeouts } from '../exchange/timeouts.ts'
-import { type UpstreamEvents, type UpstreamRequest, UpstreamSide } from '../exchange/upstream-side.ts'
+import { type UpstreamEvents, UpstreamSide } from '../exchange/upstream-side.ts'
 import type { Outcome, TimeoutName } from '../outcome.ts'
 import type { Connection } from '../upstream/connection.ts'
+import type { UpstreamRequest } from '../upstream/request.ts'
+import { NOT_HTTP, type UpstreamHead } from '../upstream/response-head.ts'
 import type { Upstream } from '../upstream/upstream.ts'
 import type { RelayHandshake } from './handshake.ts'
 
@@ -83,7 +84,7 @@ export class Reconnection implements UpstreamEvents, TimeoutEvents {
 
   upstreamInterim(): void {}
 
-  upstreamHead(status: number): boolean {
+  upstreamHead({ status }: UpstreamHead): boolean {
     this.#fail(Object.assign(new Error(`the upstream answered ${status}`), { code: 'HOPGATE_REFUSED' }))
     return true
   }
@@ -94,10 +95,10 @@ export class Reconnection implements UpstreamEvents, TimeoutEvents {
 
   upstreamEnd(): void {}
 
-  upstreamUpgraded(raw: readonly Buffer[], socket: Socket): void {
+  upstreamUpgraded(head: UpstreamHead, socket: Socket): void {
     const { connection } = this.#side
     if (this.#over || connection === undefined) return
-    const protocol = this.#deps.handshake.accepted(raw)
+    const protocol = this.#deps.handshake.accepted(head)
     if (protocol === undefined) {
       this.#fail(Object.assign(new Error('a 101 that is no handshake of WebSocket'), { code: NOT_HTTP }))
       return

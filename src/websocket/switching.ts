@@ -1,6 +1,7 @@
 /** The two heads of an upgrade: what makes a request one, and the 101 that the client gets. */
 import type { IncomingMessage } from 'node:http'
 import { type ResponseHead, type ResponseRules, responseHead } from '../exchange/response-head.ts'
+import type { UpstreamHead } from '../upstream/response-head.ts'
 
 /**
  * RFC 6455 section 4.1: a GET of HTTP/1.1 without a body. RFC 9110 section 7.8 has a server ignore an `Upgrade` in
@@ -23,21 +24,19 @@ export function listsToken(list: string | undefined, token: string): boolean {
   return list.toLowerCase() === token || list.split(',').some(each => each.trim().toLowerCase() === token)
 }
 
-/** @returns undefined where the 101 is for something else, or claims a body (RFC 9110 section 15.2: it has none) */
+/** @returns undefined where the 101 is for something else */
 export function switchingHead(
-  raw: readonly Buffer[],
+  upstream: UpstreamHead,
   rules: ResponseRules,
   requestId: string,
 ): ResponseHead | undefined {
+  const { headers: raw } = upstream
   let upgrade: string | undefined
   for (let i = 0; i < raw.length; i += 2) {
-    const name = (raw[i] as Buffer).toString('latin1').toLowerCase()
-    if (name === 'upgrade') upgrade = (raw[i + 1] as Buffer).toString('latin1')
-    else if (name === 'transfer-encoding' || name === 'content-length') return undefined
+    if ((raw[i] as string).toLowerCase() === 'upgrade') upgrade = raw[i + 1]
   }
-  if (upgrade?.trim().toLowerCase() !== 'websocket') return undefined
-  const head = responseHead(101, '', raw, rules, requestId)
-  if (head === undefined) return undefined
+  if (upgrade?.toLowerCase() !== 'websocket') return undefined
+  const head = responseHead(upstream, rules, requestId)
   return { ...head, headers: ['Connection', 'Upgrade', 'Upgrade', 'websocket', ...head.headers] }
 }
 

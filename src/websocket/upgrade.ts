@@ -7,17 +7,18 @@ import type { Socket } from 'node:net'
 import type { ClientConnection, ConnectionUser } from '../exchange/client-connection.ts'
 import { type ClientEvents, ClientSide } from '../exchange/client-side.ts'
 import { now } from '../exchange/deadlines.ts'
-import { NOT_HTTP } from '../exchange/failure.ts'
 import { type RequestHead, requestHead } from '../exchange/request-head.ts'
 import { responseHead } from '../exchange/response-head.ts'
 import type { BoundRoute, InFlight } from '../exchange/route.ts'
 import { Timeline } from '../exchange/timeline.ts'
 import { type TimeoutEvents, Timeouts } from '../exchange/timeouts.ts'
-import { type UpstreamEvents, type UpstreamRequest, UpstreamSide } from '../exchange/upstream-side.ts'
+import { type UpstreamEvents, UpstreamSide } from '../exchange/upstream-side.ts'
 import type { Outcome, Stage, TimeoutName } from '../outcome.ts'
 import type { Place } from '../roster.ts'
 import type { Connection } from '../upstream/connection.ts'
 import type { DialStage } from '../upstream/dial.ts'
+import type { UpstreamRequest } from '../upstream/request.ts'
+import { NOT_HTTP, type UpstreamHead } from '../upstream/response-head.ts'
 import { EarlyBytes } from './early-bytes.ts'
 import { NO_CLOSE_FRAME } from './frame-watch.ts'
 import { type ClientHandshake, clientHandshake, handshakeRequest } from './handshake.ts'
@@ -228,18 +229,13 @@ export class Upgrade implements ClientEvents, UpstreamEvents, TimeoutEvents, Con
 
   upstreamInterim(): void {}
 
-  upstreamHead(status: number, statusText: string, headers: readonly Buffer[]): boolean {
+  upstreamHead(head: UpstreamHead): boolean {
     this.#timeline.headers = now()
     this.#stage = 'response_body'
     this.#timeouts.responseByte(this.#timeline.headers)
     if (this.#client.gone) return true
-    const head = responseHead(status, statusText, headers, this.route.responseRules, this.requestId)
-    if (head === undefined) {
-      this.#end('protocol_error', 'response_headers', new Error('the framing of the response is ambiguous'))
-      return true
-    }
     this.#refused = true
-    this.#client.respond(head)
+    this.#client.respond(responseHead(head, this.route.responseRules, this.requestId))
     return !this.#client.blocked
   }
 
@@ -248,19 +244,19 @@ export class Upgrade implements ClientEvents, UpstreamEvents, TimeoutEvents, Con
     return this.#client.write(chunk)
   }
 
-  upstreamEnd(trailers: readonly (Buffer | string)[]): void {
+  upstreamEnd(trailers: readonly string[]): void {
     this.#timeouts.responseReceived()
-    this.#client.end(trailers.map(String))
+    this.#client.end(trailers)
   }
 
-  upstreamUpgraded(raw: readonly Buffer[], upstream: Socket): void {
+  upstreamUpgraded(upstreamHead: UpstreamHead, upstream: Socket): void {
     const { route } = this
     const { websocket, shared } = route
     const { connection } = this.#upstream
     if (this.#outcome !== undefined || websocket === null || connection === undefined) return
     this.#timeline.headers = now()
     const handshake = this.#handshake
-    const head = handshake?.answer(raw, route.responseRules, this.requestId)
+    const head = handshake?.answer(upstreamHead, route.responseRules, this.requestId)
     if (handshake === undefined || head === undefined) {
       const error = Object.assign(new Error('a 101 that is no handshake of WebSocket'), { code: NOT_HTTP })
       this.#end('protocol_error', 'response_headers', error)

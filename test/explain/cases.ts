@@ -60,8 +60,8 @@ const ERRORS: { readonly [O in Outcome]?: readonly [code: string, message: strin
   tls_error: ['CERT_HAS_EXPIRED', 'certificate has expired'],
   stale_connection: ['ECONNRESET', 'read ECONNRESET'],
   reset: ['ECONNRESET', 'read ECONNRESET'],
-  truncated: ['UND_ERR_SOCKET', 'other side closed'],
-  protocol_error: ['HTTPParserError', 'Response does not match the HTTP/1.1 protocol'],
+  truncated: ['HOPGATE_ENDED', 'the upstream ended the connection'],
+  protocol_error: ['HOPGATE_NOT_HTTP', 'not a response of HTTP/1'],
   resource_exhausted: ['EMFILE', 'connect EMFILE 10.0.0.7:3001'],
   internal_error: ['TypeError', "Cannot read properties of undefined (reading 'x')"],
 }

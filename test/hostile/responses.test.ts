@@ -68,7 +68,6 @@ const REFUSED: Readonly<Record<string, string>> = {
   'a CR in the reason': `HTTP/1.1 200 O\rK\r\n${FIVE}\r\nhello`,
   'a 101 nobody asked for': 'HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n',
   'a 101 without a word of Upgrade': `HTTP/1.1 101 x\r\n\r\n${OK}${FIVE}\r\nhello`,
-  'a 100 nobody asked for': `HTTP/1.1 100 Continue\r\n\r\n${OK}${FIVE}\r\nhello`,
   'a 103 with a length': `HTTP/1.1 103 Early Hints\r\n${FIVE}\r\n${OK}${FIVE}\r\nhello`,
   'a 103 that is chunked': `HTTP/1.1 103 Early Hints\r\nTransfer-Encoding: chunked\r\n\r\n${OK}${FIVE}\r\nhello`,
   'a head of 100 KB': `${OK}X: ${'a'.repeat(100_000)}\r\n${FIVE}\r\nhello`,
@@ -97,8 +96,10 @@ const CUT: Readonly<Record<string, string>> = {
   'trailers of 100 KB': `${CHUNKED}5\r\nhello\r\n0\r\nX: ${'a'.repeat(100_000)}\r\n\r\n`,
 }
 
-/** The answer is well and is passed on; what is behind it is nobody's. */
+/** The answer is well and is passed on; what is around it is nobody's. */
 const SERVED: Readonly<Record<string, string>> = {
+  // RFC 9110 section 15.2.1 has it discarded.
+  'a 100 nobody asked for': `HTTP/1.1 100 Continue\r\n\r\n${OK}Connection: close\r\n${FIVE}\r\nhello`,
   'bytes behind a length': `${OK}${FIVE}\r\nhelloXXXX`,
   'a second answer behind the first': `${OK}${FIVE}\r\nhello${OK}${FIVE}\r\nworld`,
   'bytes behind the last chunk': `${CHUNKED}5\r\nhello\r\n${LAST}XXXX`,

@@ -30,7 +30,7 @@ const broken: Expected & { codes: readonly string[] } = {
   outcome: 'reset',
   stage: 'request_write',
   status: 502,
-  codes: ['ECONNRESET', 'EPIPE', 'UND_ERR_SOCKET'],
+  codes: ['ECONNRESET', 'EPIPE', 'HOPGATE_ENDED'],
   proxyError: 'connection_terminated',
 }
 

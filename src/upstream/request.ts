@@ -1,0 +1,47 @@
+/** A request as it goes out on a connection (RFC 9112 section 3). */
+
+/** Where a body goes. */
+export interface BodySink {
+  /** @returns false where the body should wait: `drained` will tell */
+  write(chunk: Buffer): boolean
+  /** That was all of it. */
+  end(): void
+}
+
+/** A request body that comes as it is received. */
+export interface RequestBodySource {
+  /** The connection takes it from now on: what is here already, and what comes. */
+  start(sink: BodySink): void
+  /** The connection takes bytes again. It may say so unasked. */
+  drained(): void
+  /** Nobody wants the rest. */
+  stop(): void
+}
+
+/** What is sent. */
+export interface UpstreamRequest {
+  readonly method: string
+  readonly target: string
+  /** Flat, name and value in turn; without Host. */
+  readonly headers: readonly string[]
+  readonly body: RequestBodySource | null
+  /** The body is sent in chunks: its length is not known. */
+  readonly chunked: boolean
+  /** The request may be sent again when a reused connection turns out to be dead (RFC 9110 section 9.2.2). */
+  readonly replayable: boolean
+  /** Sets the Host that the chosen endpoint wants; undefined: the endpoint's own. */
+  readonly host: string | undefined
+  /** The protocol to switch to, where one is asked for. */
+  readonly upgrade?: string
+}
+
+/** @param authority the endpoint's, for a request that does not choose its Host */
+export function requestText(
+  { method, target, headers, host, chunked, upgrade }: UpstreamRequest,
+  authority: string,
+): string {
+  let text = `${method} ${target} HTTP/1.1\r\nHost: ${host ?? authority}\r\n`
+  if (upgrade !== undefined) text += `Connection: upgrade\r\nUpgrade: ${upgrade}\r\n`
+  for (let i = 0; i < headers.length; i += 2) text += `${headers[i]}: ${headers[i + 1]}\r\n`
+  return chunked ? `${text}Transfer-Encoding: chunked\r\n\r\n` : `${text}\r\n`
+}
