@@ -1,4 +1,4 @@
-/** Ends a TCP connection at once, by RST where the kernel allows it. */
+/** Ends a TCP connection at once, by RST where the kernel allows it; and knows one that the peer has ended so. */
 import type { Socket } from 'node:net'
 
 /**
@@ -20,4 +20,13 @@ export function sever(socket: Socket, reason?: Error): void {
     resettable.resetAndClosing = true
   }
   socket.destroy(reason)
+}
+
+/**
+ * On Node 20 a RST that arrives together with data, or while reading is paused, shows as a clean `end` (40 of 40;
+ * Node 24 reports ECONNRESET). The kernel remembers: after a FIN the peer's name is still there, after a RST it is not.
+ */
+export function wasReset(raw: Socket): boolean {
+  const handle = (raw as unknown as { _handle: { getpeername?(out: object): number } | null })._handle
+  return handle?.getpeername !== undefined && handle.getpeername({}) !== 0
 }

@@ -4,10 +4,11 @@
  */
 import type { IncomingMessage } from 'node:http'
 import type { Socket } from 'node:net'
+import type { Place } from '../roster.ts'
 import type { Timeouts } from './timeouts.ts'
 import { isMostlyFraming } from './trailers.ts'
 import { Upload, type UploadEvents } from './upload.ts'
-import type { Vanished, Watched } from './vanished.ts'
+import type { Vanished, Watch, Watched } from './vanished.ts'
 
 export interface RequestBodyEvents {
   bodyRefused(outcome: 'body_too_large' | 'bad_request', error?: Error): void
@@ -22,6 +23,7 @@ export class RequestBody implements UploadEvents, Watched {
   /** What the upstream's connection takes. */
   readonly upload: Upload
   readonly socket: Socket
+  watch: Place<Watch> | undefined
   /** Body bytes received. */
   received = 0
   readonly #limitBytes: number

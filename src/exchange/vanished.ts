@@ -6,7 +6,8 @@
  * 100 ms.
  */
 import type { Socket } from 'node:net'
-import { wasReset } from '../upstream/connection.ts'
+import { type Place, Roster } from '../roster.ts'
+import { wasReset } from '../sever.ts'
 import { CLOSE_WAIT, type SocketTable } from './socket-table.ts'
 
 const RESET_INTERVAL_MS = 100
@@ -15,11 +16,14 @@ const RESET_LOOKS = 5
 
 export interface Watched {
   readonly socket: Socket
+  /** Where it is watched; kept for it by `Vanished`. */
+  watch: Place<Watch> | undefined
   /** Called once: the client at the other end of `socket` is gone. */
   vanished(): void
 }
 
-interface Watch {
+export interface Watch {
+  readonly one: Watched
   /** Monotonic ms. */
   readonly since: number
   /** How often in a row it was not found: the kernel can skip a row between two of its reads. */
@@ -28,7 +32,7 @@ interface Watch {
 
 export class Vanished {
   readonly #table: SocketTable
-  readonly #watched = new Map<Watched, Watch>()
+  readonly #watched = new Roster<Watch>()
   /** The `readAt` of the table that was looked at last. */
   #lookedAt = -Infinity
   #timer: NodeJS.Timeout | undefined
@@ -40,12 +44,14 @@ export class Vanished {
 
   watch(one: Watched): void {
     if (!this.#table.available) return
-    this.#watched.set(one, { since: performance.now(), misses: 0 })
+    this.unwatch(one)
+    one.watch = this.#watched.add({ one, since: performance.now(), misses: 0 })
     this.#timer ??= setInterval(() => void this.#look(), RESET_INTERVAL_MS).unref()
   }
 
   unwatch(one: Watched): void {
-    this.#watched.delete(one)
+    this.#watched.remove(one.watch)
+    one.watch = undefined
   }
 
   async #look(): Promise<void> {
@@ -55,13 +61,14 @@ export class Vanished {
       return
     }
     // A RST shows without the table, which can be slow to read (15 ms for 3000 rows, ten times that on a busy machine).
-    for (const one of this.#watched.keys()) if (wasReset(one.socket)) one.vanished()
+    for (const { one } of this.#watched) if (wasReset(one.socket)) one.vanished()
     if (++this.#looks % RESET_LOOKS !== 0) return
     await this.#table.refresh()
     const { readAt } = this.#table
     if (readAt === this.#lookedAt) return
     this.#lookedAt = readAt
-    for (const [one, watch] of this.#watched) {
+    for (const watch of this.#watched) {
+      const { one } = watch
       // A connection made after the table was read is not in it, and not gone.
       if (readAt < watch.since) continue
       const state = this.#table.row(one.socket)?.state

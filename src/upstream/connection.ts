@@ -4,7 +4,7 @@
  */
 import type { Socket } from 'node:net'
 import type { Place } from '../roster.ts'
-import { sever } from '../sever.ts'
+import { sever, wasReset } from '../sever.ts'
 import type { Dial, DialEvents, DialStage } from './dial.ts'
 import { dial } from './dial.ts'
 import type { Endpoint } from './endpoint.ts'
@@ -47,7 +47,7 @@ export class Connection implements ResponseEvents, BodySink {
   place: Place<Connection> | undefined
   /** Requests served before the present one. */
   served = 0
-  /** What the socket said when it broke; also set for a reset that Node hides (see `wasReset`). */
+  /** What the socket said when it broke; also set for a reset that Node hides (`wasReset`). */
   broke: Error | undefined
   /** The endpoint has sent its FIN. */
   peerEnded = false
@@ -140,10 +140,11 @@ export class Connection implements ResponseEvents, BodySink {
   /** The borrower is done with a response that is over: the connection may serve another. */
   release(): void {
     if (!this.#letGo()) return
+    const reusable = this.#reusable
     this.#request = undefined
     const socket = this.#socket
     if (this.#closed || socket === undefined) return
-    if (!this.#reusable || socket.destroyed || !this.#idle.start(this.#head?.keepAliveHint ?? -1)) {
+    if (!reusable || socket.destroyed || !this.#idle.start(this.#head?.keepAliveHint ?? -1)) {
       this.retire()
       return
     }
@@ -366,7 +367,9 @@ export class Connection implements ResponseEvents, BodySink {
 
   /** Whoever asks next on this connection will read the answer to that. */
   get #reusable(): boolean {
-    return this.#head?.keepAlive === true && this.#reader.idle && !this.#overrun && !this.peerEnded
+    // Whether a server that was asked to switch has done so should be no question on which two requests depend.
+    const upgrade = this.#request?.upgrade !== undefined
+    return this.#head?.keepAlive === true && this.#reader.idle && !this.#overrun && !this.peerEnded && !upgrade
   }
 
   #letGo(): boolean {
@@ -384,15 +387,6 @@ function ended(): Error {
 
 function connectionReset(): Error {
   return Object.assign(new Error('read ECONNRESET'), { code: 'ECONNRESET' })
-}
-
-/**
- * On Node 20 a RST that arrives together with data, or while reading is paused, shows as a clean `end` (40 of 40;
- * Node 24 reports ECONNRESET). The kernel remembers: after a FIN the peer's name is still there, after a RST it is not.
- */
-export function wasReset(raw: Socket): boolean {
-  const handle = (raw as unknown as { _handle: { getpeername?(out: object): number } | null })._handle
-  return handle?.getpeername !== undefined && handle.getpeername({}) !== 0
 }
 
 /** For labels. */
