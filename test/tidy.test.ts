@@ -21,7 +21,7 @@ const FLOORS: readonly (readonly string[])[] = [
   ['upstream'],
   ['observe'],
   ['config'],
-  ['sever.ts', 'roster.ts'],
+  ['sever.ts', 'roster.ts', 'write-batch.ts'],
   ['outcome.ts'],
 ]
 

@@ -2,14 +2,14 @@
  * The client's side of an exchange: what is written to it, what it has taken, and whether it is still there.
  * Before headers the gateway can choose an answer; after headers it can only stop.
  */
-import type { IncomingMessage, ServerResponse } from 'node:http'
+import { type IncomingMessage, type ServerResponse, STATUS_CODES } from 'node:http'
 import type { Socket } from 'node:net'
 import { sever } from '../sever.ts'
+import { writeLater } from '../write-batch.ts'
 import type { ClientConnection } from './client-connection.ts'
 import { lingerOnClose } from './linger.ts'
 import type { Problem } from './problem.ts'
 import type { ResponseHead } from './response-head.ts'
-import { WriteBatch } from './write-batch.ts'
 
 export interface ClientEvents {
   /** The client left before the whole response was flushed to it. */
@@ -26,8 +26,6 @@ export interface ClientEvents {
 
 /** Bodies up to this are cheaper to copy behind their head than to send beside it. */
 const ONE_WRITE_BYTES = 8192
-
-const batch = new WriteBatch<ClientSide>(client => client.flush())
 
 const EVENTS = Symbol('hopgate.client-side')
 type Observed = ServerResponse & { [EVENTS]: ClientSide }
@@ -138,8 +136,9 @@ export class ClientSide {
     const head = this.#head
     this.txBytes += chunk.length
     if (head !== undefined) {
-      if (!this.#flushHead()) return true
-      if (head.contentLength === chunk.length) {
+      const whole = head.contentLength === chunk.length
+      if (!(whole && chunk.length <= ONE_WRITE_BYTES && this.#prepareHead(head)) && !this.#flushHead()) return true
+      if (whole) {
         this.ended = true
         if (chunk.length <= ONE_WRITE_BYTES) {
           this.#last = chunk
@@ -178,7 +177,13 @@ export class ClientSide {
   /** A reply of the gateway's own. */
   reply(reply: Problem): void {
     this.statusSent = reply.status
-    this.#head = { status: reply.status, statusText: '', headers: reply.headers, contentLength: reply.body.length }
+    this.#head = {
+      status: reply.status,
+      statusText: '',
+      headers: reply.headers,
+      contentLength: reply.body.length,
+      dated: false,
+    }
     this.write(this.req.method === 'HEAD' ? Buffer.alloc(0) : reply.body)
     if (!this.ended) this.end([])
     // At once: what ends the exchange may end the process, too.
@@ -215,7 +220,7 @@ export class ClientSide {
   #writeLater(): void {
     if (this.#inBatch) return
     this.#inBatch = true
-    batch.add(this)
+    writeLater(this)
   }
 
   /** The turn in which the head came is over: if no body came with it, the client gets the head now. */
@@ -227,6 +232,25 @@ export class ClientSide {
 
   #flushHeadAlone(): void {
     if (this.#head !== undefined && this.#flushHead()) this.#res.flushHeaders()
+  }
+
+  /**
+   * Writes the head where it is one that Node would write just so, without what Node does for heads of any kind: to
+   * look at each field for characters that it may not have (the reader of the response has), and for what it means.
+   * `_header` is where `writeHead` leaves its text; test/facts holds that nothing else is needed.
+   * @returns false where Node is to do it
+   */
+  #prepareHead(head: ResponseHead): boolean {
+    const res = this.#res as ServerResponse & { _header: string | null }
+    const persistent = res.shouldKeepAlive && !this.#closing && this.req.httpVersionMinor === 1
+    if (!persistent || !head.dated || (this.#hasBody && !this.req.complete)) return false
+    this.#head = undefined
+    const { status, headers } = head
+    let text = `HTTP/1.1 ${status} ${head.statusText === '' ? (STATUS_CODES[status] ?? 'unknown') : head.statusText}\r\n`
+    for (let i = 0; i < headers.length; i += 2) text += `${headers[i]}: ${headers[i + 1]}\r\n`
+    res.statusCode = status
+    res._header = `${text}Connection: keep-alive\r\n\r\n`
+    return true
   }
 
   /** @returns false where the head could not be sent */

@@ -119,6 +119,7 @@ export class Exchange implements ClientEvents, UpstreamEvents, RequestBodyEvents
       method: this.method,
       target: this.route.rewrite(this.#target),
       headers: this.#head.headers,
+      added: this.#head.added,
       body: this.#body?.upload ?? null,
       chunked: this.#hasBody && req.headers['content-length'] === undefined,
       replayable: !this.#hasBody && isIdempotent(this.method),

@@ -8,6 +8,15 @@ export interface Peer {
   readonly trusted: boolean
   /** The port we listen on, for `X-Forwarded-Port`. */
   readonly localPort: number
+  /** The fields that the gateway added to its latest plain request: most likely those of the next as well. */
+  said?: Said | undefined
+}
+
+export interface Said {
+  readonly rules: object
+  readonly host: string
+  readonly minorVersion: number
+  readonly text: string
 }
 
 export type IsTrusted = (address: string) => boolean
@@ -44,7 +53,7 @@ const MAPPED = /^(?:::|(?:0{1,4}:){5})ffff:(?:(\d+\.\d+\.\d+\.\d+)|([0-9a-f]{1,4
 
 export function peerOf(socket: Socket, isTrusted: IsTrusted): Peer {
   const address = plainAddress(socket.remoteAddress ?? '')
-  return { address, trusted: isTrusted(address), localPort: socket.localPort ?? 0 }
+  return { address, trusted: isTrusted(address), localPort: socket.localPort ?? 0, said: undefined }
 }
 
 /**

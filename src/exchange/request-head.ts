@@ -52,8 +52,10 @@ export function requestRules(rules: HeaderRules, pseudonym: string): RequestRule
 }
 
 export interface RequestHead {
-  /** Flat, name and value in turn, as undici takes it. */
+  /** Of the client's fields those that go on: flat, name and value in turn. */
   readonly headers: string[]
+  /** What the gateway adds, as text: each field with its CRLF. */
+  readonly added: string
   /** The address of the original client. */
   readonly clientAddress: string
   readonly requestId: string
@@ -118,26 +120,49 @@ export function requestHead(
   if (listed !== undefined) dropListed(headers, listed)
   const clientAddress = forwardedFor === '' ? peer.address : clientBehind(peer, forwardedFor, isTrusted)
   if (requestId === '') requestId = newId()
-  if (contentLength !== undefined) headers.push('Content-Length', contentLength)
-  headers.push(
-    'X-Request-Id',
-    requestId,
-    'X-Forwarded-For',
-    forwardedFor === '' ? peer.address : `${forwardedFor}, ${peer.address}`,
-    'X-Forwarded-Proto',
-    proto,
-    'X-Forwarded-Host',
-    forwardedHost,
-    'X-Forwarded-Port',
-    port === '' ? String(peer.localPort) : port,
-    'X-Real-IP',
-    clientAddress,
-  )
-  if (forwarded !== '') headers.push('Forwarded', `${forwarded}, ${forwardedElement(peer, host)}`)
+  let added = `X-Request-Id: ${requestId}\r\n`
+  if (contentLength !== undefined) added = `Content-Length: ${contentLength}\r\n${added}`
+  const plain = forwardedFor === '' && forwarded === '' && via === '' && proto === 'http' && port === ''
+  if (plain && forwardedHost === host) {
+    // What is said of most requests of a connection is the same.
+    let { said } = peer
+    if (said === undefined || said.rules !== rules || said.host !== host || said.minorVersion !== minorVersion) {
+      const text = forwardedText(rules, peer, host, minorVersion, { ...NOTHING_SAID, proto, forwardedHost })
+      said = { rules, host, minorVersion, text }
+      peer.said = said
+    }
+    return { headers, added: added + said.text, clientAddress, requestId, looped: false }
+  }
+  const behind = { forwardedFor, forwarded, via, proto, forwardedHost, port, clientAddress }
+  added += forwardedText(rules, peer, host, minorVersion, behind)
+  return { headers, added, clientAddress, requestId, looped: via !== '' && via.includes(rules.pseudonym) }
+}
+
+/** What those before us have said of the client, as far as they are believed; '' where they have not. */
+interface Behind {
+  readonly forwardedFor: string
+  readonly forwarded: string
+  readonly via: string
+  readonly proto: string
+  readonly forwardedHost: string
+  readonly port: string
+  readonly clientAddress: string
+}
+const NOTHING_SAID = { forwardedFor: '', forwarded: '', via: '', port: '', clientAddress: '' }
+
+function forwardedText(rules: RequestRules, peer: Peer, host: string, minorVersion: number, behind: Behind): string {
+  const { forwardedFor, forwarded, via, proto, forwardedHost, port, clientAddress } = behind
   const self = `1.${minorVersion} ${rules.pseudonym}`
-  headers.push('Via', via === '' ? self : `${via}, ${self}`)
-  for (let i = 0; i < rules.set.length; i++) headers.push(rules.set[i] as string)
-  return { headers, clientAddress, requestId, looped: via !== '' && via.includes(rules.pseudonym) }
+  let text =
+    `X-Forwarded-For: ${forwardedFor === '' ? peer.address : `${forwardedFor}, ${peer.address}`}\r\n` +
+    `X-Forwarded-Proto: ${proto}\r\n` +
+    `X-Forwarded-Host: ${forwardedHost}\r\n` +
+    `X-Forwarded-Port: ${port === '' ? peer.localPort : port}\r\n` +
+    `X-Real-IP: ${clientAddress === '' ? peer.address : clientAddress}\r\n`
+  if (forwarded !== '') text += `Forwarded: ${forwarded}, ${forwardedElement(peer, host)}\r\n`
+  text += `Via: ${via === '' ? self : `${via}, ${self}`}\r\n`
+  for (let i = 0; i < rules.set.length; i += 2) text += `${rules.set[i]}: ${rules.set[i + 1]}\r\n`
+  return text
 }
 
 /** RFC 7239 section 4: one element for this hop; an IPv6 address is bracketed and quoted. */

@@ -39,6 +39,8 @@ export interface ResponseHead {
   readonly headers: string[]
   /** -1: not declared. */
   readonly contentLength: number
+  /** The fields have a `Date`; where they have not, Node adds one. */
+  readonly dated: boolean
 }
 
 export function responseHead(head: UpstreamHead, rules: ResponseRules, requestId: string): ResponseHead {
@@ -47,11 +49,14 @@ export function responseHead(head: UpstreamHead, rules: ResponseRules, requestId
   const headers: string[] = []
   let listed: string | undefined
   let lengthName = ''
+  let dated = false
   for (let i = 0; i < raw.length; i += 2) {
     const name = raw[i] as string
-    switch (actions.get(name.toLowerCase())) {
+    const lower = name.toLowerCase()
+    switch (actions.get(lower)) {
       case undefined:
         headers.push(name, raw[i + 1] as string)
+        if (lower === 'date') dated = true
         break
       case 'connection':
         listed = listed === undefined ? (raw[i + 1] as string) : `${listed},${raw[i + 1]}`
@@ -68,7 +73,7 @@ export function responseHead(head: UpstreamHead, rules: ResponseRules, requestId
   for (let i = 0; i < rules.set.length; i++) headers.push(rules.set[i] as string)
   headers.push('X-Request-Id', requestId)
   // A reason phrase in UTF-8 would make Node refuse the whole head; it means nothing (RFC 9112 section 4), so it goes.
-  return { status, statusText: PLAIN_TEXT.test(statusText) ? statusText : '', headers, contentLength }
+  return { status, statusText: PLAIN_TEXT.test(statusText) ? statusText : '', headers, contentLength, dated }
 }
 
 /** The fields of an early hint that are not of its hop. */

@@ -43,15 +43,20 @@ function duration(name: string, ms: number): string {
 
 let secondOfPrefix = -1
 let prefix = ''
+let latestMs = -1
+let latest = ''
 
 /** ISO-8601, UTC, with milliseconds. Date formats once per second of the clock. */
 export function isoTime(timeMs: number): string {
+  if (timeMs === latestMs) return latest
   const second = Math.floor(timeMs / 1000)
   if (second !== secondOfPrefix) {
     secondOfPrefix = second
     prefix = new Date(second * 1000).toISOString().slice(0, -4)
   }
-  return `${prefix}${MILLISECONDS[Math.floor(timeMs - second * 1000)]}Z`
+  latestMs = timeMs
+  latest = `${prefix}${MILLISECONDS[Math.floor(timeMs - second * 1000)]}Z`
+  return latest
 }
 
 /** The table's level, but a completed exchange whose upstream answered 5xx is a warning. */
@@ -77,6 +82,29 @@ function websocketFields({ mode, by, code }: WebSocketEnd): string {
   return `,"websocket":"${mode}","closed_by":"${by}","close_code":${code}`
 }
 
+/** What was last said of where a request went, and of the host it named: mostly the next line says the same. */
+let placeOf: readonly [route: string, upstream: string, endpoint: string] = ['', '', '']
+let place = ''
+let hostOf = ''
+let host = '""'
+
+function placeField({ routeName, upstreamName, endpointUrl }: ExchangeRecord): string {
+  const [route, upstream, endpoint] = placeOf
+  if (routeName !== route || upstreamName !== upstream || endpointUrl !== endpoint || place === '') {
+    placeOf = [routeName, upstreamName, endpointUrl]
+    place = `,"route":${quoted(routeName)},"upstream":${quoted(upstreamName)},"endpoint":${quoted(endpointUrl)}`
+  }
+  return place
+}
+
+function hostField(named: string): string {
+  if (named !== hostOf) {
+    hostOf = named
+    host = quoted(named)
+  }
+  return host
+}
+
 /**
  * The line of an exchange, with its newline.
  * @param timeMs wall clock, ms since the epoch: when the exchange ended
@@ -85,9 +113,8 @@ export function accessLine(record: ExchangeRecord, timeMs: number): string {
   const { times, stage, error } = record
   return (
     `{"time":"${isoTime(timeMs)}","level":"${accessLevel(record)}","msg":"request"` +
-    `,"request_id":${quoted(record.requestId)},"route":${quoted(record.routeName)}` +
-    `,"upstream":${quoted(record.upstreamName)},"endpoint":${quoted(record.endpointUrl)}` +
-    `,"method":${quoted(record.method)},"host":${quoted(record.host)},"path":${quoted(record.path)}` +
+    `,"request_id":${quoted(record.requestId)}${placeField(record)}` +
+    `,"method":${quoted(record.method)},"host":${hostField(record.host)},"path":${quoted(record.path)}` +
     `,"proto":${quoted(record.proto)},"client":${quoted(record.clientAddress)}` +
     `,"status":${record.status},"outcome":"${record.outcome}"${stage === undefined ? '' : `,"stage":"${stage}"`}` +
     `,"party":"${record.party}","rx_bytes":${record.rxBytes},"tx_bytes":${record.txBytes}` +

@@ -5,36 +5,15 @@
 import type { Socket } from 'node:net'
 import type { Place } from '../roster.ts'
 import { sever, wasReset } from '../sever.ts'
-import type { Dial, DialEvents, DialStage } from './dial.ts'
+import { writeLater } from '../write-batch.ts'
+import type { Borrower } from './borrower.ts'
+import type { Dial, DialStage } from './dial.ts'
 import { dial } from './dial.ts'
 import type { Endpoint } from './endpoint.ts'
 import { IdleClock } from './idle-clock.ts'
 import { type BodySink, requestText, type UpstreamRequest } from './request.ts'
-import type { UpstreamHead } from './response-head.ts'
+import { notHttp, type UpstreamHead } from './response-head.ts'
 import { type ResponseEvents, ResponseReader } from './response-reader.ts'
-
-/** Who uses a connection now: the upstream side of an exchange. */
-export interface Borrower extends DialEvents {
-  /** The connection can be written to. */
-  dialled(): void
-  /** The request is being written. */
-  writing(): void
-  /** The last byte of the request was handed to the socket. */
-  sent(): void
-  /** The first byte of a response is here. */
-  responseStarted(): void
-  interim(status: number, headers: readonly string[]): void
-  /** @returns false where the body should wait */
-  head(head: UpstreamHead): boolean
-  /** @returns false where the rest of the body should wait */
-  data(chunk: Buffer): boolean
-  /** The protocol was switched: `socket` is the borrower's from now on, paused. */
-  upgraded(head: UpstreamHead, socket: Socket): void
-  /** The response is over. @param trailers flat, name and value in turn */
-  complete(trailers: readonly string[]): void
-  /** The dial, the connection or the response has failed. */
-  failed(error: Error): void
-}
 
 export type ConnectionState = 'connecting' | 'active' | 'idle'
 
@@ -134,7 +113,16 @@ export class Connection implements ResponseEvents, BodySink {
     this.#head = undefined
     this.#responseStarted = false
     if (this.#socket === undefined) this.#connect()
-    else this.#write(this.#socket, request)
+    else if (request.body !== null) this.#write(this.#socket, request)
+    else writeLater(this)
+  }
+
+  /** The turn is over in which a request was to be sent on a connection that was there. */
+  flush(): void {
+    // Not where the borrower has let go since, or has been given another one.
+    if (this.#socket !== undefined && this.#request !== undefined && this.#reader.idle && this.#head === undefined) {
+      this.#write(this.#socket, this.#request)
+    }
   }
 
   /** The borrower is done with a response that is over: the connection may serve another. */
@@ -168,6 +156,7 @@ export class Connection implements ResponseEvents, BodySink {
   kill(reason: Error, closed?: (tookMs: number) => void): void {
     this.#killed ??= reason
     const wasBorrowed = this.#letGo()
+    this.#request = undefined
     this.#reader.stop()
     if (this.#closed || this.#killedAt !== 0) {
       if (wasBorrowed && this.#closed) this.endpoint.connectionClosed(this)
@@ -244,9 +233,15 @@ export class Connection implements ResponseEvents, BodySink {
   #read(bytes: Buffer): void {
     const borrower = this.#borrower
     const reader = this.#reader
-    if (borrower === undefined || reader.idle) {
+    if (borrower === undefined) {
       // Nobody has asked for these.
-      if (borrower === undefined) this.retire()
+      this.retire()
+      return
+    }
+    if (reader.idle) {
+      // Nor for these: the request is not written yet, and what is here is no answer to it.
+      if (!this.#upgraded && this.#head === undefined)
+        this.#fail(this.served > 0 ? ended() : notHttp('an answer before the request'))
       return
     }
     if (!this.#responseStarted) {

@@ -40,6 +40,7 @@ export function handshakeRequest(
   { config, rewrite }: BoundRoute,
   target: string,
   headers: string[],
+  added: string,
   clientHost: string | undefined,
 ): UpstreamRequest {
   const { host } = config.rewrite
@@ -47,6 +48,7 @@ export function handshakeRequest(
     method: 'GET',
     target: rewrite(target),
     headers,
+    added,
     body: null,
     chunked: false,
     replayable: true,

@@ -309,6 +309,7 @@ export class Upgrade implements ClientEvents, UpstreamEvents, TimeoutEvents, Con
       this.route,
       this.#target,
       handshake.prepare(this.#head.headers),
+      this.#head.added,
       this.#client.req.headers.host,
     )
   }

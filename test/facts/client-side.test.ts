@@ -272,3 +272,18 @@ test("fact 38: bytesRead counts what Node's HTTP parser takes from a kept-alive 
   client.socket.write('G')
   await until('the first byte of the next request', () => socket.bytesRead > before)
 })
+
+test('a head that is left in `_header` is written as it is, with the body, in keep-alive', async t => {
+  const { client, res, events } = await exchange(t, GET, 'reads')
+  Object.assign(res, {
+    statusCode: 200,
+    _header: 'HTTP/1.1 200 Own\r\nContent-Length: 5\r\nConnection: keep-alive\r\n\r\n',
+  })
+  res.write('hello', 'latin1')
+  res.end()
+  await until('finish', () => events.includes('res finish'))
+  await until('the response', () => client.text.endsWith('hello'))
+  assert.equal(client.text, 'HTTP/1.1 200 Own\r\nContent-Length: 5\r\nConnection: keep-alive\r\n\r\nhello')
+  assert.equal(events.includes('socket close'), false)
+  assert.equal(res.headersSent, true)
+})

@@ -1,0 +1,27 @@
+/** What a connection says to whoever has borrowed it. */
+import type { Socket } from 'node:net'
+import type { DialEvents } from './dial.ts'
+import type { UpstreamHead } from './response-head.ts'
+
+/** Who uses a connection now: the upstream side of an exchange. */
+export interface Borrower extends DialEvents {
+  /** The connection can be written to. */
+  dialled(): void
+  /** The request is being written. */
+  writing(): void
+  /** The last byte of the request was handed to the socket. */
+  sent(): void
+  /** The first byte of a response is here. */
+  responseStarted(): void
+  interim(status: number, headers: readonly string[]): void
+  /** @returns false where the body should wait */
+  head(head: UpstreamHead): boolean
+  /** @returns false where the rest of the body should wait */
+  data(chunk: Buffer): boolean
+  /** The protocol was switched: `socket` is the borrower's from now on, paused. */
+  upgraded(head: UpstreamHead, socket: Socket): void
+  /** The response is over. @param trailers flat, name and value in turn */
+  complete(trailers: readonly string[]): void
+  /** The dial, the connection or the response has failed. */
+  failed(error: Error): void
+}
