@@ -16,12 +16,12 @@ const ACTIONS: readonly (readonly [string, Action])[] = [
   ['proxy-authenticate', 'drop'],
   ['proxy-authorization', 'drop'],
   ['te', 'drop'],
-  // undici cannot send trailer fields of a request: they are not forwarded, so they are not announced either.
+  // Trailer fields of a request are not forwarded, so they are not announced either.
   ['trailer', 'drop'],
   ['transfer-encoding', 'drop'],
   ['upgrade', 'drop'],
   ['http2-settings', 'drop'],
-  // undici refuses it; the gateway answers it at the client hop.
+  // The gateway answers it at the client hop.
   ['expect', 'drop'],
   ['host', 'drop'],
   ['content-length', 'drop'],

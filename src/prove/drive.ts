@@ -67,8 +67,6 @@ async function byPlan(stage: Stage, plan: Exclude<Plan, { does: 'leaves' }>): Pr
     case 'asks-again': {
       const first = await client.request(requests.first).response
       if (first.status !== 200) throw new NotProvoked(one, `the first request was answered ${first.status}`)
-      // undici takes a turn to make the connection free again.
-      await delay(5)
       const again = plan.body ? { ...requests.upload, body: 'x' } : requests.plain
       return asks(stage, client.request(again))
     }

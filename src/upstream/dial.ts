@@ -1,6 +1,5 @@
 /**
  * Dials an endpoint: DNS, TCP and TLS one after the other, each announced, all of it cancellable at any instant.
- * undici's own connector can do none of the three (its queue and its dial ignore an AbortSignal until there is a socket).
  */
 import { type LookupAddress, lookup } from 'node:dns'
 import { isIP, type LookupFunction, connect as netConnect, type Socket } from 'node:net'

@@ -173,8 +173,8 @@ const CASES: Readonly<Record<string, Case>> = {
       { neighbours: up('keepalive_idle: 2s') },
       { neighbours: up('keepalive_idle: 5s'), upstream: 'pool: { keepalive: 60s }' },
     ],
-    warning: [{ neighbours: up('keepalive_idle: 4500ms') }],
-    silent: [{ neighbours: up('keepalive_idle: 5s') }, { upstream: 'pool: { keepalive: 60s }' }],
+    warning: [{ neighbours: up('keepalive_idle: 4499ms') }, { neighbours: up('keepalive_idle: 4001ms') }],
+    silent: [{ neighbours: up('keepalive_idle: 4500ms') }, { upstream: 'pool: { keepalive: 60s }' }],
   },
   'pool-within-accept-backlog': {
     warning: [

@@ -39,11 +39,7 @@ export function wrongWith({ startLine, headers }: MessageHead): string | undefin
     counts.set(lower, (counts.get(lower) ?? 0) + 1)
     if (lower === 'content-length' && !/^(?:0|[1-9]\d*)$/.test(value)) return `Content-Length ${value}`
     if (lower === 'transfer-encoding' && value !== 'chunked') return `Transfer-Encoding ${value}`
-    // Keep-alive is what undici says for itself.
-    const ours =
-      lower === 'content-length' ||
-      lower === 'transfer-encoding' ||
-      (lower === 'connection' && /^(?:keep-alive|close)$/.test(value))
+    const ours = lower === 'content-length' || lower === 'transfer-encoding'
     if (!ours && HOP.test(lower)) return `hop-by-hop ${name}`
   }
   const of = (name: string): number => counts.get(name) ?? 0
