@@ -24,6 +24,8 @@ export interface ClientEvents {
   clientHeadRefused(error: Error): void
 }
 
+/** Written at once when so much has come in one turn: what a slow client makes us keep is bounded by it. */
+const MOST_CORKED_BYTES = 256 * 1024
 /** Bodies up to this are cheaper to copy behind their head than to send beside it. */
 const ONE_WRITE_BYTES = 8192
 
@@ -50,6 +52,8 @@ export class ClientSide {
   /** Something is held back, and will be written at the end of this turn. */
   #inBatch = false
   #closing = false
+  /** The socket is corked until the end of this turn. */
+  #corked = false
   /** A whole body, behind a head that is written with it: at the end of this turn, with those of others. */
   #last: Buffer | undefined
   #delimitedByClose = false
@@ -150,14 +154,16 @@ export class ClientSide {
         return true
       }
     }
-    if (this.#res.write(chunk)) return true
-    // Node says so of any large chunk, and holds it until the next tick. What the kernel takes at once wants no waiting:
-    // to pause the upstream and to go on again costs as much as the write.
-    uncork(this.connection.socket)
-    if (!this.pending) return true
+    const { socket } = this.connection
+    if (!this.#corked) {
+      this.#corked = true
+      socket.cork()
+      this.#writeLater()
+    }
+    this.#res.write(chunk)
     this.#unflushedWrites++
-    this.#block()
-    return false
+    if (socket.writableLength >= MOST_CORKED_BYTES) this.#uncork()
+    return !this.blocked
   }
 
   /** @param trailers flat, name and value in turn */
@@ -228,6 +234,16 @@ export class ClientSide {
     this.#inBatch = false
     if (this.#last !== undefined) this.#writeLast()
     else this.#flushHeadAlone()
+    if (this.#corked) this.#uncork()
+  }
+
+  /** What the kernel takes at once wants no waiting, however much it is. */
+  #uncork(): void {
+    this.#corked = false
+    uncork(this.connection.socket)
+    if (this.gone) return
+    if (this.pending) this.#block()
+    else this.#unflushedWrites = 0
   }
 
   #flushHeadAlone(): void {

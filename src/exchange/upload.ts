@@ -47,11 +47,16 @@ export class Upload implements RequestBodySource {
     this.#events.uploadWanted()
     const ahead = this.#ahead
     this.#ahead = []
-    let taken = true
-    for (const chunk of ahead) taken = sink.write(chunk)
+    for (const chunk of ahead) sink.write(chunk)
     if (this.complete) sink.end()
-    else if (taken) this.#from.resume()
-    else this.#hold()
+    else if (!this.#held) this.#from.resume()
+  }
+
+  held(): void {
+    if (this.#held || this.#stopped) return
+    this.#held = true
+    this.#from.pause()
+    this.#events.uploadHeld()
   }
 
   drained(): void {
@@ -69,18 +74,12 @@ export class Upload implements RequestBodySource {
     this.#from.off('end', this.#onEnd)
   }
 
-  #hold(): void {
-    this.#held = true
-    this.#from.pause()
-    this.#events.uploadHeld()
-  }
-
   readonly #onData = (chunk: Buffer): void => {
     this.#events.uploadReceived(chunk.length)
     // The limit may have been passed just now.
     if (this.#stopped) return
     if (this.#sink !== undefined) {
-      if (!this.#sink.write(chunk) && !this.#held) this.#hold()
+      this.#sink.write(chunk)
       return
     }
     this.#ahead.push(chunk)

@@ -5,13 +5,14 @@
 import type { Socket } from 'node:net'
 import type { Place } from '../roster.ts'
 import { sever, wasReset } from '../sever.ts'
-import { writeLater } from '../write-batch.ts'
+import { type Writer, writeLater } from '../write-batch.ts'
+import { BodyWriter } from './body-writer.ts'
 import type { Borrower } from './borrower.ts'
 import type { Dial, DialStage } from './dial.ts'
 import { dial } from './dial.ts'
 import type { Endpoint } from './endpoint.ts'
 import { IdleClock } from './idle-clock.ts'
-import { type BodySink, requestText, type UpstreamRequest } from './request.ts'
+import { requestText, type UpstreamRequest } from './request.ts'
 import { notHttp, type UpstreamHead } from './response-head.ts'
 import { type ResponseEvents, ResponseReader } from './response-reader.ts'
 
@@ -20,7 +21,7 @@ export type ConnectionState = 'connecting' | 'active' | 'idle'
 /** The code of a connection that the upstream has ended by FIN where it should not have. */
 export const ENDED = 'HOPGATE_ENDED'
 
-export class Connection implements ResponseEvents, BodySink {
+export class Connection implements ResponseEvents, Writer {
   readonly endpoint: Endpoint
   /** Among the open ones of its endpoint. */
   place: Place<Connection> | undefined
@@ -185,29 +186,6 @@ export class Connection implements ResponseEvents, BodySink {
     else this.retire()
   }
 
-  // ---- the request body ----
-
-  write(chunk: Buffer): boolean {
-    const socket = this.#socket
-    if (socket === undefined || this.#request === undefined || chunk.length === 0) return true
-    if (this.#request.chunked) {
-      socket.cork()
-      socket.write(`${chunk.length.toString(16)}\r\n`, 'latin1')
-      socket.write(chunk)
-      socket.write('\r\n', 'latin1')
-      socket.uncork()
-    } else {
-      socket.write(chunk)
-    }
-    // What the kernel has taken at once wants no waiting, however much it was.
-    return socket.writableLength === 0 || !socket.writableNeedDrain
-  }
-
-  end(): void {
-    if (this.#request?.chunked === true) this.#socket?.write('0\r\n\r\n', 'latin1')
-    this.#borrower?.sent()
-  }
-
   // ---- the response, as it is read ----
 
   interim(status: number, headers: readonly string[]): void {
@@ -325,11 +303,7 @@ export class Connection implements ResponseEvents, BodySink {
       borrower.sent()
       return
     }
-    // The head, and what is here of the body, in one.
-    socket.cork()
-    socket.write(text, 'latin1')
-    request.body.start(this)
-    socket.uncork()
+    new BodyWriter(socket, request.body, request.chunked, borrower).begin(text)
   }
 
   #onEnd(raw: Socket): void {

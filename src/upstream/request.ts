@@ -2,8 +2,7 @@
 
 /** Where a body goes. */
 export interface BodySink {
-  /** @returns false where the body should wait: `drained` will tell */
-  write(chunk: Buffer): boolean
+  write(chunk: Buffer): void
   /** That was all of it. */
   end(): void
 }
@@ -12,7 +11,9 @@ export interface BodySink {
 export interface RequestBodySource {
   /** The connection takes it from now on: what is here already, and what comes. */
   start(sink: BodySink): void
-  /** The connection takes bytes again. It may say so unasked. */
+  /** The connection takes no more for now: what was written waits at its socket. */
+  held(): void
+  /** It takes bytes again. It may say so unasked. */
   drained(): void
   /** Nobody wants the rest. */
   stop(): void
