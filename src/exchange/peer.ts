@@ -51,9 +51,10 @@ export function plainAddress(address: string): string {
 /** RFC 4291 section 2.5.5.2, in each of the ways in which it is written. */
 const MAPPED = /^(?:::|(?:0{1,4}:){5})ffff:(?:(\d+\.\d+\.\d+\.\d+)|([0-9a-f]{1,4}):([0-9a-f]{1,4}))$/i
 
-export function peerOf(socket: Socket, isTrusted: IsTrusted): Peer {
+/** @param localPort the listener's: to ask each connection for it would be a system call */
+export function peerOf(socket: Socket, isTrusted: IsTrusted, localPort: number): Peer {
   const address = plainAddress(socket.remoteAddress ?? '')
-  return { address, trusted: isTrusted(address), localPort: socket.localPort ?? 0, said: undefined }
+  return { address, trusted: isTrusted(address), localPort, said: undefined }
 }
 
 /**

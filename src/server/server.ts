@@ -250,10 +250,14 @@ function createDoor(
     route(req, res)
   }
 
+  let port = 0
+  server.on('listening', () => {
+    port = (server.address() as AddressInfo).port
+  })
   server.on('connection', (socket: Socket) => {
     const none = metrics.route(NO_ROUTE)
     const keepalive = listen.timeouts.keepalive.value
-    const connection = new ClientConnection(socket, peerOf(socket, shared.isTrusted), keepalive, overrun =>
+    const connection = new ClientConnection(socket, peerOf(socket, shared.isTrusted, port), keepalive, overrun =>
       none.timeoutFired('listen.timeouts.keepalive', overrun),
     )
     bindConnection(socket, connection)
