@@ -270,7 +270,7 @@ const EXPLAINED: readonly Explained[] = [
   },
   {
     why: 'an interim response of HTTP/1.0, or with Connection: close, says nothing of the final one, which Node refuses behind it',
-    rewrite: text => text.replace(/^(?:HTTP\/1\.[01] 1\d\d[^]*?\r\n\r\n)+/, ''),
+    rewrite: text => text.replace(/^(?:HTTP\/1\.[01] 1\d\d.*?\r\n\r\n)+/s, ''),
     message: ours => ({ ...ours, interims: [] }),
   },
 ]
