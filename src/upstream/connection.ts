@@ -5,8 +5,7 @@
 import type { Socket } from 'node:net'
 import type { Place } from '../roster.ts'
 import { sever } from '../sever.ts'
-import type { Dial, DialEvents, DialStage } from './dial.ts'
-import { dial } from './dial.ts'
+import { type Dial, type DialEvents, dial } from './dial.ts'
 import type { Endpoint } from './endpoint.ts'
 import { IdleClock } from './idle-clock.ts'
 import { type BodySink, requestText, type UpstreamRequest } from './request.ts'
@@ -143,7 +142,7 @@ export class Connection implements ResponseEvents, BodySink {
     this.#request = undefined
     const socket = this.#socket
     if (this.#closed || socket === undefined) return
-    if (!this.#reusable || socket.destroyed || !this.#idle.start(this.#head?.keepAliveHint ?? -1)) {
+    if (!this.#isReusable(socket) || !this.#idle.start(this.#head?.keepAliveHint ?? -1)) {
       this.retire()
       return
     }
@@ -178,6 +177,9 @@ export class Connection implements ResponseEvents, BodySink {
       // Below TLS first: TLSSocket has no reset of its own, and destroying it alone would send a FIN.
       sever(this.#raw, reason)
       this.#socket?.destroy(reason)
+    } else if (this.#request === undefined) {
+      // Given up before anything was asked of it.
+      this.#onClose(reason)
     } else {
       this.#dial?.cancel(reason)
     }
@@ -185,7 +187,10 @@ export class Connection implements ResponseEvents, BodySink {
 
   /** Ends an unused connection in the orderly way. */
   retire(): void {
-    this.#socket?.destroy()
+    const socket = this.#socket
+    // At once: a request that came before the close would only find it dead.
+    if (this.#borrower === undefined && this.#killedAt === 0) this.#onClose()
+    socket?.destroy()
   }
 
   /** The borrower has heard that the connection ended by itself. */
@@ -290,7 +295,7 @@ export class Connection implements ResponseEvents, BodySink {
     const dialling = dial(this.endpoint.config, this.endpoint.tls, borrower, (error, dialled) => {
       this.#dial = undefined
       if (error !== null || dialled === null) {
-        this.#onClose(error ?? ended())
+        this.#onClose(error)
         return
       }
       this.#watch(dialled.socket, dialled.raw)
@@ -309,13 +314,14 @@ export class Connection implements ResponseEvents, BodySink {
     this.#bornAt = performance.now()
     const remember = (error: Error): void => {
       this.broke ??= error
+      if (this.#borrower === undefined) this.retire()
     }
     raw.on('error', remember)
     if (socket !== raw) socket.on('error', remember)
     socket.on('data', bytes => this.#read(bytes))
     socket.on('drain', () => this.#request?.body?.drained())
     socket.on('end', () => this.#onEnd(raw))
-    socket.on('close', () => this.#onClose(ended()))
+    socket.on('close', () => this.#onClose())
   }
 
   #write(socket: Socket, request: UpstreamRequest): void {
@@ -338,21 +344,16 @@ export class Connection implements ResponseEvents, BodySink {
 
   #onEnd(raw: Socket): void {
     this.peerEnded = true
-    if (wasReset(raw)) this.broke ??= connectionReset()
+    if (wasReset(raw)) this.broke ??= Object.assign(new Error('read ECONNRESET'), { code: 'ECONNRESET' })
     if (this.#upgraded) return
     const borrower = this.#borrower
-    if (borrower === undefined) {
-      // At once: a request that came before the close would only find it dead.
-      this.#onClose(ended())
-      this.retire()
-    } else if (this.broke === undefined && this.#head !== undefined && this.#reader.finish()) {
+    if (borrower === undefined) this.retire()
+    else if (this.broke === undefined && this.#head !== undefined && this.#reader.finish()) {
       borrower.complete(this.#reader.trailers)
-    } else {
-      this.#fail(this.broke ?? ended())
-    }
+    } else this.#fail(this.broke ?? ended())
   }
 
-  #onClose(error: Error): void {
+  #onClose(error?: Error | null): void {
     if (this.#closed) return
     this.#closed = true
     this.#idle.stop()
@@ -361,12 +362,15 @@ export class Connection implements ResponseEvents, BodySink {
     if (this.#killedAt !== 0) this.#onKilled?.(performance.now() - this.#killedAt)
     // While borrowed, the slot stays taken until the borrower has heard of the end and lets go.
     if (this.#borrower === undefined) this.endpoint.connectionClosed(this)
-    else if (!this.#upgraded) this.#fail(this.broke ?? error)
+    else if (!this.#upgraded) this.#fail(this.broke ?? error ?? ended())
   }
 
   /** Whoever asks next on this connection will read the answer to that. */
-  get #reusable(): boolean {
-    return this.#head?.keepAlive === true && this.#reader.idle && !this.#overrun && !this.peerEnded
+  #isReusable(socket: Socket): boolean {
+    if (this.#head?.keepAlive !== true || !this.#reader.idle || this.#overrun) return false
+    if (this.peerEnded || socket.destroyed) return false
+    // Bytes of the request that the upstream may never take; and, read while the response was paused, bytes behind it.
+    return socket.writableLength === 0 && socket.readableLength === 0
   }
 
   #letGo(): boolean {
@@ -382,10 +386,6 @@ function ended(): Error {
   return Object.assign(new Error('the upstream ended the connection'), { code: ENDED })
 }
 
-function connectionReset(): Error {
-  return Object.assign(new Error('read ECONNRESET'), { code: 'ECONNRESET' })
-}
-
 /**
  * On Node 20 a RST that arrives together with data, or while reading is paused, shows as a clean `end` (40 of 40;
  * Node 24 reports ECONNRESET). The kernel remembers: after a FIN the peer's name is still there, after a RST it is not.
@@ -394,6 +394,3 @@ export function wasReset(raw: Socket): boolean {
   const handle = (raw as unknown as { _handle: { getpeername?(out: object): number } | null })._handle
   return handle?.getpeername !== undefined && handle.getpeername({}) !== 0
 }
-
-/** For labels. */
-export type { DialStage }
