@@ -61,7 +61,7 @@ export interface RequestHead {
   readonly looped: boolean
 }
 
-/** @param contentLength what the client declared; undefined: no body, or a chunked one. */
+/** @param contentLength what is declared; undefined: nothing, or a chunked body. */
 export function requestHead(
   rawHeaders: readonly string[],
   rules: RequestRules,
@@ -138,6 +138,14 @@ export function requestHead(
   headers.push('Via', via === '' ? self : `${via}, ${self}`)
   for (let i = 0; i < rules.set.length; i++) headers.push(rules.set[i] as string)
   return { headers, clientAddress, requestId, looped: via !== '' && via.includes(rules.pseudonym) }
+}
+
+/**
+ * What a request without a body declares where its method means something by one (RFC 9110 section 8.6): some servers
+ * answer 411 to silence.
+ */
+export function bodylessLength(method: string | undefined): string | undefined {
+  return method === 'POST' || method === 'PUT' || method === 'PATCH' ? '0' : undefined
 }
 
 /** RFC 7239 section 4: one element for this hop; an IPv6 address is bracketed and quoted. */
