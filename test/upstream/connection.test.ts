@@ -186,6 +186,23 @@ test('a request that comes when the idle connection has just been given up gets 
   balanced(g)
 })
 
+test('an idle clock that has run out while the connection was borrowed runs again after it', async t => {
+  const held: Socket[] = []
+  const g = await ground(t, socket => (held.length === 0 ? socket.write(OK) : held.push(socket)), { keepaliveMs: 100 })
+  await answered(g.upstream)
+  held.push(g.sockets[0] as Socket)
+  const asker = new Asker(g.upstream).ask()
+  await asker.until('sent')
+  await new Promise(resolve => setTimeout(resolve, 250))
+  assert.deepEqual([asker.side.reused, asker.told.at(-1)], [true, 'sent'])
+  g.sockets[0]?.write(OK)
+  await asker.until('end')
+  assert.equal(g.upstream.endpoints[0]?.count('idle'), 1)
+  await closed(g.sockets[0])
+  assert.equal(g.upstream.endpoints[0]?.count('idle'), 0)
+  balanced(g)
+})
+
 test('a request that comes with the bytes that nobody asked for gets a fresh connection', async t => {
   const g = await ground(t, socket => socket.write(OK))
   const idle = await answered(g.upstream)
