@@ -139,10 +139,12 @@ export class Connection implements ResponseEvents, BodySink {
   /** The borrower is done with a response that is over: the connection may serve another. */
   release(): void {
     if (!this.#letGo()) return
+    // An upstream that has refused to switch may all the same take what follows for the other protocol.
+    const refused = this.#request?.upgrade !== undefined
     this.#request = undefined
     const socket = this.#socket
     if (this.#closed || socket === undefined) return
-    if (!this.#isReusable(socket) || !this.#idle.start(this.#head?.keepAliveHint ?? -1)) {
+    if (refused || !this.#isReusable(socket) || !this.#idle.start(this.#head?.keepAliveHint ?? -1)) {
       this.retire()
       return
     }
