@@ -245,6 +245,10 @@ test('a head of 64 KiB is read however it comes, and one of a byte more is refus
   assert.equal(read([Buffer.from(`${OK}X: `), ...endless]).refused, NOT_HTTP, 'nobody waits for its end')
 })
 
+test('a 101 of HTTP/1.0 is refused even where it was asked for', () => {
+  assert.equal(read([Buffer.from('HTTP/1.0 101 x\r\n\r\n')], { upgrade: true }).refused, NOT_HTTP)
+})
+
 test('each head has its own 64 KiB: a long interim response takes nothing from the final one', () => {
   const interim = headOf(60_000).replace('200', '103').replace('Content-Length: 0\r\n', '')
   for (const way of waysOf(interim + headOf(60_000))) assert.equal(read(way).ended, 'by itself')
