@@ -15,7 +15,7 @@ import { now } from './deadlines.ts'
 import { problem } from './problem.ts'
 import { report } from './report.ts'
 import { RequestBody, type RequestBodyEvents } from './request-body.ts'
-import { type RequestHead, requestHead } from './request-head.ts'
+import { bodylessLength, type RequestHead, requestHead } from './request-head.ts'
 import { interimHead, responseHead } from './response-head.ts'
 import type { BoundRoute, InFlight, Inside } from './route.ts'
 import { Timeline } from './timeline.ts'
@@ -74,7 +74,7 @@ export class Exchange implements ClientEvents, UpstreamEvents, RequestBodyEvents
       connection.peer,
       isTrusted,
       host,
-      length,
+      length ?? (this.#hasBody ? undefined : bodylessLength(req.method)),
       newId,
       req.httpVersionMinor,
     )

@@ -63,7 +63,7 @@ export interface RequestHead {
   readonly looped: boolean
 }
 
-/** @param contentLength what the client declared; undefined: no body, or a chunked one. */
+/** @param contentLength what is declared; undefined: nothing, or a chunked body. */
 export function requestHead(
   rawHeaders: readonly string[],
   rules: RequestRules,
@@ -163,6 +163,14 @@ function forwardedText(rules: RequestRules, peer: Peer, host: string, minorVersi
   text += `Via: ${via === '' ? self : `${via}, ${self}`}\r\n`
   for (let i = 0; i < rules.set.length; i += 2) text += `${rules.set[i]}: ${rules.set[i + 1]}\r\n`
   return text
+}
+
+/**
+ * What a request without a body declares where its method means something by one (RFC 9110 section 8.6): some servers
+ * answer 411 to silence.
+ */
+export function bodylessLength(method: string | undefined): string | undefined {
+  return method === 'POST' || method === 'PUT' || method === 'PATCH' ? '0' : undefined
 }
 
 /** RFC 7239 section 4: one element for this hop; an IPv6 address is bracketed and quoted. */

@@ -8,8 +8,7 @@ import { sever, wasReset } from '../sever.ts'
 import { type Writer, writeLater } from '../write-batch.ts'
 import { BodyWriter } from './body-writer.ts'
 import type { Borrower } from './borrower.ts'
-import type { Dial, DialStage } from './dial.ts'
-import { dial } from './dial.ts'
+import { type Dial, dial } from './dial.ts'
 import type { Endpoint } from './endpoint.ts'
 import { IdleClock } from './idle-clock.ts'
 import { requestText, type UpstreamRequest } from './request.ts'
@@ -129,11 +128,12 @@ export class Connection implements ResponseEvents, Writer {
   /** The borrower is done with a response that is over: the connection may serve another. */
   release(): void {
     if (!this.#letGo()) return
-    const reusable = this.#reusable
+    // An upstream that has refused to switch may all the same take what follows for the other protocol.
+    const refused = this.#request?.upgrade !== undefined
     this.#request = undefined
     const socket = this.#socket
     if (this.#closed || socket === undefined) return
-    if (!reusable || socket.destroyed || !this.#idle.start(this.#head?.keepAliveHint ?? -1)) {
+    if (refused || !this.#isReusable(socket) || !this.#idle.start(this.#head?.keepAliveHint ?? -1)) {
       this.retire()
       return
     }
@@ -157,6 +157,7 @@ export class Connection implements ResponseEvents, Writer {
   kill(reason: Error, closed?: (tookMs: number) => void): void {
     this.#killed ??= reason
     const wasBorrowed = this.#letGo()
+    const asked = this.#request !== undefined
     this.#request = undefined
     this.#reader.stop()
     if (this.#closed || this.#killedAt !== 0) {
@@ -169,6 +170,9 @@ export class Connection implements ResponseEvents, Writer {
       // Below TLS first: TLSSocket has no reset of its own, and destroying it alone would send a FIN.
       sever(this.#raw, reason)
       this.#socket?.destroy(reason)
+    } else if (!asked) {
+      // Given up before anything was asked of it.
+      this.#onClose(reason)
     } else {
       this.#dial?.cancel(reason)
     }
@@ -176,7 +180,10 @@ export class Connection implements ResponseEvents, Writer {
 
   /** Ends an unused connection in the orderly way. */
   retire(): void {
-    this.#socket?.destroy()
+    const socket = this.#socket
+    // At once: a request that came before the close would only find it dead.
+    if (this.#borrower === undefined && this.#killedAt === 0) this.#onClose()
+    socket?.destroy()
   }
 
   /** The borrower has heard that the connection ended by itself. */
@@ -264,7 +271,7 @@ export class Connection implements ResponseEvents, Writer {
     const dialling = dial(this.endpoint.config, this.endpoint.tls, borrower, (error, dialled) => {
       this.#dial = undefined
       if (error !== null || dialled === null) {
-        this.#onClose(error ?? ended())
+        this.#onClose(error)
         return
       }
       this.#watch(dialled.socket, dialled.raw)
@@ -283,19 +290,21 @@ export class Connection implements ResponseEvents, Writer {
     this.#bornAt = performance.now()
     const remember = (error: Error): void => {
       this.broke ??= error
+      if (this.#borrower === undefined) this.retire()
     }
     raw.on('error', remember)
     if (socket !== raw) socket.on('error', remember)
     socket.on('data', bytes => this.#read(bytes))
     socket.on('drain', () => this.#request?.body?.drained())
     socket.on('end', () => this.#onEnd(raw))
-    socket.on('close', () => this.#onClose(ended()))
+    socket.on('close', () => this.#onClose())
   }
 
   #write(socket: Socket, request: UpstreamRequest): void {
     const borrower = this.#borrower
     if (borrower === undefined) return
     borrower.writing()
+    if (this.#borrower !== borrower) return
     this.#reader.expect(request.method, request.upgrade !== undefined)
     const text = requestText(request, this.endpoint.config.authority)
     if (request.body === null) {
@@ -308,21 +317,16 @@ export class Connection implements ResponseEvents, Writer {
 
   #onEnd(raw: Socket): void {
     this.peerEnded = true
-    if (wasReset(raw)) this.broke ??= connectionReset()
+    if (wasReset(raw)) this.broke ??= Object.assign(new Error('read ECONNRESET'), { code: 'ECONNRESET' })
     if (this.#upgraded) return
     const borrower = this.#borrower
-    if (borrower === undefined) {
-      // At once: a request that came before the close would only find it dead.
-      this.#onClose(ended())
-      this.retire()
-    } else if (this.broke === undefined && this.#head !== undefined && this.#reader.finish()) {
+    if (borrower === undefined) this.retire()
+    else if (this.broke === undefined && this.#head !== undefined && this.#reader.finish()) {
       borrower.complete(this.#reader.trailers)
-    } else {
-      this.#fail(this.broke ?? ended())
-    }
+    } else this.#fail(this.broke ?? ended())
   }
 
-  #onClose(error: Error): void {
+  #onClose(error?: Error | null): void {
     if (this.#closed) return
     this.#closed = true
     this.#idle.stop()
@@ -331,14 +335,15 @@ export class Connection implements ResponseEvents, Writer {
     if (this.#killedAt !== 0) this.#onKilled?.(performance.now() - this.#killedAt)
     // While borrowed, the slot stays taken until the borrower has heard of the end and lets go.
     if (this.#borrower === undefined) this.endpoint.connectionClosed(this)
-    else if (!this.#upgraded) this.#fail(this.broke ?? error)
+    else if (!this.#upgraded) this.#fail(this.broke ?? error ?? ended())
   }
 
   /** Whoever asks next on this connection will read the answer to that. */
-  get #reusable(): boolean {
-    // Whether a server that was asked to switch has done so should be no question on which two requests depend.
-    const upgrade = this.#request?.upgrade !== undefined
-    return this.#head?.keepAlive === true && this.#reader.idle && !this.#overrun && !this.peerEnded && !upgrade
+  #isReusable(socket: Socket): boolean {
+    if (this.#head?.keepAlive !== true || !this.#reader.idle || this.#overrun) return false
+    if (this.peerEnded || socket.destroyed) return false
+    // Bytes of the request that the upstream may never take; and, read while the response was paused, bytes behind it.
+    return socket.writableLength === 0 && socket.readableLength === 0
   }
 
   #letGo(): boolean {
@@ -353,10 +358,3 @@ export class Connection implements ResponseEvents, Writer {
 function ended(): Error {
   return Object.assign(new Error('the upstream ended the connection'), { code: ENDED })
 }
-
-function connectionReset(): Error {
-  return Object.assign(new Error('read ECONNRESET'), { code: 'ECONNRESET' })
-}
-
-/** For labels. */
-export type { DialStage }

@@ -110,10 +110,12 @@ export function parseHead(text: string): UpstreamHead {
     }
   }
   if (chunked && contentLength !== -1) throw ambiguous()
-  // RFC 9110 section 15.2: an interim response has no body, and HTTP/1.0 knows none.
-  if (status < 200 && (chunked || contentLength !== -1 || minor === 0))
-    throw notHttp('an interim response that is none')
-  const keepAlive = minor === 1 ? !says(connection, 'close') : says(connection, 'keep-alive')
+  // RFC 9110 section 15.2: an interim response has no body.
+  if (status < 200 && (chunked || contentLength !== -1)) throw notHttp('an interim response that is none')
+  // RFC 9110 section 7.8: HTTP/1.0 has no Upgrade.
+  if (status === 101 && minor === 0) throw notHttp('a switch of protocols in HTTP/1.0')
+  // RFC 9112 section 9.3: `close` counts before all else.
+  const keepAlive = !says(connection, 'close') && (minor === 1 || says(connection, 'keep-alive'))
   return { status, statusText, headers, contentLength, chunked, keepAlive, keepAliveHint }
 }
 

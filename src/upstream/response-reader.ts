@@ -134,7 +134,7 @@ export class ResponseReader {
       text = bytes.toString('latin1', from, end + 2)
       next = end + END_OF_HEAD.length
     } else {
-      this.#hold(bytes, from, Math.min(bytes.length, from + MAX_HEAD_BYTES + 1))
+      this.#hold(bytes, from, Math.min(bytes.length, from + MAX_HEAD_BYTES + END_OF_HEAD.length))
       const held = this.#held as Buffer
       // Its end may have begun in what was here before.
       const end = held.subarray(0, this.#heldBytes).indexOf(END_OF_HEAD, Math.max(0, before - 3))
@@ -279,7 +279,8 @@ export class ResponseReader {
    * @param from what came before was looked at before
    */
   #checkHeld(from: number): void {
-    if (this.#heldBytes > MAX_HEAD_BYTES) throw tooLong()
+    // All but the last byte of its end may be here, and do not count.
+    if (this.#heldBytes >= MAX_HEAD_BYTES + END_OF_HEAD.length) throw tooLong()
     const held = this.#held as Buffer
     for (let i = from; i < this.#heldBytes; i++) {
       if (held[i] === LF ? held[i - 1] !== CR : held[i - 1] === CR) throw notHttp('a line that does not end in CRLF')
