@@ -13,7 +13,6 @@ export interface Peer {
 }
 
 export interface Said {
-  readonly rules: object
   readonly host: string
   readonly minorVersion: number
   readonly text: string

@@ -38,7 +38,8 @@ const ACTIONS: readonly (readonly [string, Action])[] = [
 /** What a `Connection` field must not strip: framing, and what this gateway sets on the way (issue 5, part 3). */
 export type RequestRules = {
   readonly actions: ReadonlyMap<string, Action>
-  readonly set: readonly string[]
+  /** The fields that the route sets, as text: each with its CRLF. */
+  readonly setText: string
   /** What this gateway calls itself in `Via` (RFC 9110 section 7.6.3). */
   readonly pseudonym: string
 }
@@ -48,7 +49,7 @@ export function requestRules(rules: HeaderRules, pseudonym: string): RequestRule
   const actions = new Map<string, Action>(ACTIONS)
   for (const name of rules.remove) actions.set(name, 'drop')
   for (const [name] of rules.set) actions.set(name.toLowerCase(), 'drop')
-  return { actions, set: rules.set.flat(), pseudonym }
+  return { actions, setText: rules.set.map(([name, value]) => `${name}: ${value}\r\n`).join(''), pseudonym }
 }
 
 export interface RequestHead {
@@ -126,15 +127,15 @@ export function requestHead(
   if (plain && forwardedHost === host) {
     // What is said of most requests of a connection is the same.
     let { said } = peer
-    if (said === undefined || said.rules !== rules || said.host !== host || said.minorVersion !== minorVersion) {
+    if (said === undefined || said.host !== host || said.minorVersion !== minorVersion) {
       const text = forwardedText(rules, peer, host, minorVersion, { ...NOTHING_SAID, proto, forwardedHost })
-      said = { rules, host, minorVersion, text }
+      said = { host, minorVersion, text }
       peer.said = said
     }
-    return { headers, added: added + said.text, clientAddress, requestId, looped: false }
+    return { headers, added: added + said.text + rules.setText, clientAddress, requestId, looped: false }
   }
   const behind = { forwardedFor, forwarded, via, proto, forwardedHost, port, clientAddress }
-  added += forwardedText(rules, peer, host, minorVersion, behind)
+  added += forwardedText(rules, peer, host, minorVersion, behind) + rules.setText
   return { headers, added, clientAddress, requestId, looped: via !== '' && via.includes(rules.pseudonym) }
 }
 
@@ -161,7 +162,6 @@ function forwardedText(rules: RequestRules, peer: Peer, host: string, minorVersi
     `X-Real-IP: ${clientAddress === '' ? peer.address : clientAddress}\r\n`
   if (forwarded !== '') text += `Forwarded: ${forwarded}, ${forwardedElement(peer, host)}\r\n`
   text += `Via: ${via === '' ? self : `${via}, ${self}`}\r\n`
-  for (let i = 0; i < rules.set.length; i += 2) text += `${rules.set[i]}: ${rules.set[i + 1]}\r\n`
   return text
 }
 

@@ -82,20 +82,28 @@ function websocketFields({ mode, by, code }: WebSocketEnd): string {
   return `,"websocket":"${mode}","closed_by":"${by}","close_code":${code}`
 }
 
-/** What was last said of where a request went, and of the host it named: mostly the next line says the same. */
-let placeOf: readonly [route: string, upstream: string, endpoint: string] = ['', '', '']
-let place = ''
-let hostOf = ''
-let host = '""'
+interface Place {
+  readonly upstream: string
+  readonly endpoint: string
+  readonly text: string
+}
+
+/** What the latest line of a route said of where the request went: mostly the next says the same. */
+const places = new Map<string, Place>()
 
 function placeField({ routeName, upstreamName, endpointUrl }: ExchangeRecord): string {
-  const [route, upstream, endpoint] = placeOf
-  if (routeName !== route || upstreamName !== upstream || endpointUrl !== endpoint || place === '') {
-    placeOf = [routeName, upstreamName, endpointUrl]
-    place = `,"route":${quoted(routeName)},"upstream":${quoted(upstreamName)},"endpoint":${quoted(endpointUrl)}`
+  let place = places.get(routeName)
+  if (place === undefined || place.upstream !== upstreamName || place.endpoint !== endpointUrl) {
+    const text = `,"route":${quoted(routeName)},"upstream":${quoted(upstreamName)},"endpoint":${quoted(endpointUrl)}`
+    place = { upstream: upstreamName, endpoint: endpointUrl, text }
+    places.set(routeName, place)
   }
-  return place
+  return place.text
 }
+
+/** And of the host that was named. */
+let hostOf = ''
+let host = '""'
 
 function hostField(named: string): string {
   if (named !== hostOf) {
