@@ -27,7 +27,7 @@ export async function run(file: string, io: CommandIo): Promise<number> {
  * V8 shrinks the young generation of a process that has been idle for some seconds, and lets it grow again by what
  * survives, which in a gateway is next to nothing: every burst after a pause is then collected five times as often, and
  * large bodies, whose bytes count as external memory, by full collections (measured: 256 KB responses 160 us before a
- * pause of 20 s and 306 us after it, for good; 113 us without the shrinking). It costs up to 48 MB of idle memory.
+ * pause of 20 s and 306 us after it, for good; 113 us without the shrinking). What an idle process keeps for it is bounded by V8 (three semi-spaces of 16 MB).
  */
 function keepYoungGeneration(): void {
   setFlagsFromString('--no-memory-reducer')

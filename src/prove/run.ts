@@ -72,9 +72,10 @@ export async function prove(asConfigured: Config, options: ProveOptions): Promis
       },
       loopDelay,
     )
-    await triesAgain([...results.values()], async ({ one, wrong }) => {
+    await triesAgain([...results.values()], async ({ one, wrong, verdict }) => {
       const again = await proveOne(one, config, grounds, loopDelay, () => {})
-      const result = again.verdict === 'proven' ? { ...again, verdict: 'second try' as const, wrong } : again
+      const missed = verdict !== 'proven'
+      const result = missed && again.verdict === 'proven' ? { ...again, verdict: 'second try' as const, wrong } : again
       told(result)
       return result
     })

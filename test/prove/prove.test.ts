@@ -35,16 +35,10 @@ test('a small configuration: every timeout, every abort and every failure is pro
     'response_body',
     'client_write',
   ])
-  // The judge holds the promise by the earliest that the end can have been; what is reported is the middle of what is
-  // known of it, which a stall of this process moves (55.1 ms once, where the judge knew of less than 50).
-  const shares: number[] = []
   for (const { name, configured_ms, overrun_ms } of run.cases) {
     if (configured_ms === null || overrun_ms === null) continue
-    assert.ok(overrun_ms > -3, `${name}: ${overrun_ms}`)
-    shares.push(overrun_ms / Math.max(50, configured_ms * 0.02))
+    assert.ok(overrun_ms > -3 && overrun_ms <= Math.max(50, configured_ms * 0.02) + 5, `${name}: ${overrun_ms}`)
   }
-  shares.sort((a, b) => a - b)
-  assert.ok((shares[shares.length >> 1] ?? Infinity) <= 1, `of the tolerance: ${shares}`)
   assert.match(run.stdout, /^PROVEN: /m)
 })
 
