@@ -5,6 +5,7 @@
 import { type IncomingMessage, type ServerResponse, STATUS_CODES } from 'node:http'
 import type { Socket } from 'node:net'
 import { sever } from '../sever.ts'
+import { lasting } from '../upstream/read-buffer.ts'
 import { writeLater } from '../write-batch.ts'
 import type { ClientConnection } from './client-connection.ts'
 import { lingerOnClose } from './linger.ts'
@@ -55,7 +56,7 @@ export class ClientSide {
   /** The socket is corked until the end of this turn. */
   #corked = false
   /** A whole body, behind a head that is written with it: at the end of this turn, with those of others. */
-  #last: Buffer | undefined
+  #last: string | undefined
   #delimitedByClose = false
   #waitsForDrain = false
   #unflushedWrites = 0
@@ -145,10 +146,10 @@ export class ClientSide {
       if (whole) {
         this.ended = true
         if (chunk.length <= ONE_WRITE_BYTES) {
-          this.#last = chunk
+          this.#last = chunk.toString('latin1')
           this.#writeLater()
         } else {
-          this.#res.end(chunk)
+          this.#res.end(lasting(chunk))
           if (this.pending) this.#block()
         }
         return true
@@ -160,10 +161,16 @@ export class ClientSide {
       socket.cork()
       this.#writeLater()
     }
-    this.#res.write(chunk)
+    this.#res.write(lasting(chunk))
     this.#unflushedWrites++
     if (socket.writableLength >= MOST_CORKED_BYTES) this.#uncork()
     return !this.blocked
+  }
+
+  /** Writes the pieces of this turn. @returns whether nothing of them waits at the socket */
+  writeNow(): boolean {
+    if (this.#corked) this.#uncork()
+    return !this.pending
   }
 
   /** @param trailers flat, name and value in turn */
@@ -330,12 +337,12 @@ export class ClientSide {
    * everything flushed and writes nothing more.
    */
   #writeLast(): void {
-    const chunk = this.#last
-    if (chunk === undefined) return
+    const body = this.#last
+    if (body === undefined) return
     this.#last = undefined
     const { socket } = this.connection
     socket.cork()
-    this.#res.write(chunk.toString('latin1'), 'latin1')
+    this.#res.write(body, 'latin1')
     socket.uncork()
     this.#res.end()
     if (this.pending) this.#block()

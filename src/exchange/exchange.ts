@@ -302,6 +302,10 @@ export class Exchange implements ClientEvents, UpstreamEvents, RequestBodyEvents
     return this.#client.write(chunk)
   }
 
+  upstreamReadOver(): boolean {
+    return this.#client.writeNow()
+  }
+
   upstreamEnd(trailers: readonly string[]): void {
     this.#timeouts.responseReceived()
     this.#client.end(trailers)

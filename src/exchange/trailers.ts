@@ -42,7 +42,7 @@ export function hasForbiddenTrailer(fields: readonly string[]): boolean {
 }
 
 /** What one read of the socket may hold beside the chunk that is counted. */
-const ALLOWANCE_BYTES = 256 * 1024
+const ALLOWANCE_BYTES = 320 * 1024
 /** A chunk of one byte takes six; extensions may take as much again. */
 const PER_BYTE = 16
 

@@ -29,6 +29,8 @@ export interface UpstreamEvents {
   upstreamHead(head: UpstreamHead): boolean
   /** @returns false where the rest of the body should wait */
   upstreamData(chunk: Buffer): boolean
+  /** All of one large read was told. @returns whether its bytes are away, and their buffer is free */
+  upstreamReadOver(): boolean
   upstreamEnd(trailers: readonly string[]): void
   /** The upstream has switched protocols: `socket` is ours from now on, and still fills its slot. Only after an `upgrade`. */
   upstreamUpgraded?(head: UpstreamHead, socket: Socket): void
@@ -188,6 +190,10 @@ export class UpstreamSide implements Waiter, Borrower {
       return true
     }
     return this.#events.upstreamData(chunk)
+  }
+
+  readOver(): boolean {
+    return this.#events.upstreamReadOver()
   }
 
   complete(trailers: readonly string[]): void {

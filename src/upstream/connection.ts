@@ -11,6 +11,7 @@ import type { Borrower } from './borrower.ts'
 import { type Dial, dial } from './dial.ts'
 import type { Endpoint } from './endpoint.ts'
 import { IdleClock } from './idle-clock.ts'
+import { giveBack, lasting, ReadBuffer } from './read-buffer.ts'
 import { requestText, type UpstreamRequest } from './request.ts'
 import { notHttp, type UpstreamHead } from './response-head.ts'
 import { type ResponseEvents, ResponseReader } from './response-reader.ts'
@@ -33,6 +34,8 @@ export class Connection implements ResponseEvents, Writer {
   #borrower: Borrower | undefined
   #request: UpstreamRequest | undefined
   readonly #reader = new ResponseReader(this)
+  readonly #buffer = new ReadBuffer()
+  #lastRead = 0
   #responseStarted = false
   /** Of the final response to the present request; undefined: it is not here yet. */
   #head: UpstreamHead | undefined
@@ -215,6 +218,24 @@ export class Connection implements ResponseEvents, Writer {
     this.#socket?.pause()
   }
 
+  /** Where the next bytes go. */
+  #nextBuffer(): Buffer {
+    return this.#buffer.next(this.#lastRead, !this.#reader.idle && this.#head !== undefined && !this.#paused)
+  }
+
+  #readInto(buffer: Uint8Array, length: number): boolean {
+    this.#lastRead = length
+    const bytes = (buffer as Buffer).subarray(0, length)
+    // The socket is a stream again, for whoever speaks the other protocol.
+    if (this.#upgraded) return this.#socket?.push(Buffer.from(bytes)) ?? true
+    const borrower = this.#borrower
+    const large = this.#buffer.take()
+    this.#read(bytes)
+    // What still waits to be written is the garbage collector's.
+    if (large !== undefined && borrower?.readOver() !== false) giveBack(large)
+    return true
+  }
+
   #read(bytes: Buffer): void {
     const borrower = this.#borrower
     const reader = this.#reader
@@ -254,7 +275,7 @@ export class Connection implements ResponseEvents, Writer {
     socket.removeAllListeners('data')
     socket.removeAllListeners('drain')
     socket.pause()
-    if (rest.length > 0) socket.unshift(rest)
+    if (rest.length > 0) socket.unshift(lasting(rest))
     borrower.upgraded(this.#head, socket)
   }
 
@@ -268,7 +289,11 @@ export class Connection implements ResponseEvents, Writer {
   #connect(): void {
     const borrower = this.#borrower
     if (borrower === undefined) return
-    const dialling = dial(this.endpoint.config, this.endpoint.tls, borrower, (error, dialled) => {
+    const onread = {
+      buffer: () => this.#nextBuffer(),
+      callback: (length: number, buffer: Uint8Array) => this.#readInto(buffer, length),
+    }
+    const dialling = dial(this.endpoint.config, this.endpoint.tls, borrower, onread, (error, dialled) => {
       this.#dial = undefined
       if (error !== null || dialled === null) {
         this.#onClose(error)
@@ -294,7 +319,8 @@ export class Connection implements ResponseEvents, Writer {
     }
     raw.on('error', remember)
     if (socket !== raw) socket.on('error', remember)
-    socket.on('data', bytes => this.#read(bytes))
+    if (socket === raw) socket.resume()
+    else socket.on('data', bytes => this.#read(bytes))
     socket.on('drain', () => this.#request?.body?.drained())
     socket.on('end', () => this.#onEnd(raw))
     socket.on('close', () => this.#onClose())
@@ -330,6 +356,7 @@ export class Connection implements ResponseEvents, Writer {
     if (this.#closed) return
     this.#closed = true
     this.#idle.stop()
+    giveBack(this.#buffer.take())
     this.#socket = undefined
     this.#raw = undefined
     if (this.#killedAt !== 0) this.#onKilled?.(performance.now() - this.#killedAt)

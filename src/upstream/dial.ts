@@ -2,7 +2,7 @@
  * Dials an endpoint: DNS, TCP and TLS one after the other, each announced, all of it cancellable at any instant.
  */
 import { type LookupAddress, lookup } from 'node:dns'
-import { isIP, type LookupFunction, connect as netConnect, type Socket } from 'node:net'
+import { isIP, type LookupFunction, connect as netConnect, type OnReadOpts, type Socket } from 'node:net'
 import { type TLSSocket, connect as tlsConnect } from 'node:tls'
 import type { EndpointConfig } from '../config/config.ts'
 import { sever } from '../sever.ts'
@@ -37,12 +37,14 @@ export interface Dial {
 const sessions = new WeakMap<EndpointConfig, Buffer>()
 
 /**
+ * @param onread where the bytes go; with TLS they are the socket's `data`
  * @param done called exactly once: with a connected socket, or with the error that ended the dial.
  */
 export function dial(
   endpoint: EndpointConfig,
   tls: DialTls | undefined,
   events: DialEvents,
+  onread: OnReadOpts,
   done: (error: Error | null, dialled: Dialled | null) => void,
 ): Dial {
   let over = false
@@ -98,6 +100,7 @@ export function dial(
       noDelay: true,
       keepAlive: true,
       keepAliveInitialDelay: 60_000,
+      ...(tls === undefined ? { onread } : {}),
     })
     raw = plain
     plain.on('error', finish)

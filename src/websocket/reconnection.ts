@@ -93,6 +93,10 @@ export class Reconnection implements UpstreamEvents, TimeoutEvents {
     return true
   }
 
+  upstreamReadOver(): boolean {
+    return true
+  }
+
   upstreamEnd(): void {}
 
   upstreamUpgraded(head: UpstreamHead, socket: Socket): void {

@@ -244,6 +244,10 @@ export class Upgrade implements ClientEvents, UpstreamEvents, TimeoutEvents, Con
     return this.#client.write(chunk)
   }
 
+  upstreamReadOver(): boolean {
+    return this.#client.writeNow()
+  }
+
   upstreamEnd(trailers: readonly string[]): void {
     this.#timeouts.responseReceived()
     this.#client.end(trailers)

@@ -221,3 +221,23 @@ for (const lingers of [false, true]) {
     if (lingers) assert.equal(text, '413')
   })
 }
+
+test('fact 42: what a socket has written when write() returns needs its buffer no more; what waits does', async t => {
+  const peer = await listen(t, () => {}, { pauseOnConnect: true })
+  const { socket } = await dial(t, peer.port)
+  const buffer = Buffer.alloc(4096, 'a')
+  socket.write(buffer)
+  assert.equal(socket.writableLength, 0, changed('42', 'a write that the kernel takes is over at once', ''))
+  buffer.fill('b')
+  // More than any socket buffer: a part of it stays here.
+  socket.write(Buffer.alloc(64 * 1024 * 1024))
+  assert.ok(
+    socket.writableLength > 0,
+    changed('42', 'writableLength counts what waits', 'See ClientSide.writeNow: buffers would be read into too early.'),
+  )
+  await until('the peer has the connection', () => peer.sockets.size === 1)
+  const [other] = peer.sockets
+  other?.resume()
+  const [first] = (await once(other as Socket, 'data')) as [Buffer]
+  assert.equal(first[0], 'a'.charCodeAt(0))
+})

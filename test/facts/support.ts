@@ -1,9 +1,9 @@
 /**
  * What the fact tests share. Each test here holds one property of Node, V8, Fastify, pino or prom-client that our
  * code is built on, named as a sentence with the number of the measured fact it belongs to. They test the stack, not
- * hopgate: when one fails after an upgrade, its message says what to change in src/. Facts 36 to 39 and 41 are about:
+ * hopgate: when one fails after an upgrade, its message says what to change in src/. Facts 36 to 39, 41 and 42 are about:
  * 36 resetting a TCP socket, 37 resetting below TLS, 38 what a response tells of a lost client, 39 Node's timers of the
- * client hop, 41 what Fastify does before its hooks.
+ * client hop, 41 what Fastify does before its hooks, 42 when a buffer that was written is free.
  */
 import assert from 'node:assert/strict'
 import { once } from 'node:events'

@@ -22,9 +22,10 @@ const endpoint = {
   tls: false,
   authority: `127.0.0.1:${port}`,
 }
+const onread = { buffer: new Uint8Array(1024), callback: () => true }
 const ours = (): Promise<string> =>
   new Promise(resolve => {
-    dial(endpoint, undefined, { dialStage: () => {} }, (error, dialled) => {
+    dial(endpoint, undefined, { dialStage: () => {} }, onread, (error, dialled) => {
       dialled?.raw.resetAndDestroy()
       resolve(error === null ? 'connected' : String((error as NodeJS.ErrnoException).code))
     })

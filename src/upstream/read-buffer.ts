@@ -1,0 +1,46 @@
+/**
+ * What responses are read into. Left to itself, Node makes a buffer of 64 KB for every read; V8 counts them as external
+ * memory and collects garbage because of them: half of what a response of 256 KB cost (docs/benchmarks.md).
+ */
+
+/** One for all connections, as a read is over before the next begins: as long as most heads with a small body. */
+const shared = Buffer.allocUnsafeSlow(16 * 1024)
+/** For bodies that fill the shared one. */
+const LARGE_BYTES = 256 * 1024
+/** Of those that nobody reads into now: 4 MiB. */
+const MOST_SPARE = 16
+
+const spare: Buffer[] = []
+
+/** The buffer that one connection will read into next. */
+export class ReadBuffer {
+  #large: Buffer | undefined
+
+  /**
+   * Where so much came at once, more will; a stream that trickles shares, and holds nothing while it is silent.
+   * @param lastRead bytes
+   * @param more a body goes on, and its reader takes it
+   */
+  next(lastRead: number, more: boolean): Buffer {
+    if (!more || lastRead < shared.length) return shared
+    this.#large = spare.pop() ?? Buffer.allocUnsafeSlow(LARGE_BYTES)
+    return this.#large
+  }
+
+  /** @returns the large buffer that has just been read into, now the caller's; undefined: it was the shared one */
+  take(): Buffer | undefined {
+    const taken = this.#large
+    this.#large = undefined
+    return taken
+  }
+}
+
+/** Nobody needs what is in a large buffer any more. */
+export function giveBack(large: Buffer | undefined): void {
+  if (large !== undefined && spare.length < MOST_SPARE) spare.push(large)
+}
+
+/** What may be kept longer than the read that brought it: a piece of the shared buffer is copied. */
+export function lasting(chunk: Buffer): Buffer {
+  return chunk.buffer === shared.buffer ? Buffer.from(chunk) : chunk
+}
