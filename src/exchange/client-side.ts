@@ -5,7 +5,7 @@
 import { type IncomingMessage, type ServerResponse, STATUS_CODES } from 'node:http'
 import type { Socket } from 'node:net'
 import { sever } from '../sever.ts'
-import { lasting } from '../upstream/read-buffer.ts'
+import { giveBack, lasting } from '../upstream/read-buffer.ts'
 import { writeLater } from '../write-batch.ts'
 import type { ClientConnection } from './client-connection.ts'
 import { lingerOnClose } from './linger.ts'
@@ -60,6 +60,8 @@ export class ClientSide {
   #delimitedByClose = false
   #waitsForDrain = false
   #unflushedWrites = 0
+  /** Pieces of these are written, and may wait at the socket. */
+  readonly #inUse: Buffer[] = []
 
   constructor(
     req: IncomingMessage,
@@ -149,8 +151,9 @@ export class ClientSide {
           this.#last = chunk.toString('latin1')
           this.#writeLater()
         } else {
-          this.#res.end(lasting(chunk))
+          this.#res.end(lasting(chunk, this.#inUse))
           if (this.pending) this.#block()
+          else this.#giveBack()
         }
         return true
       }
@@ -161,16 +164,17 @@ export class ClientSide {
       socket.cork()
       this.#writeLater()
     }
-    this.#res.write(lasting(chunk))
+    this.#res.write(lasting(chunk, this.#inUse))
     this.#unflushedWrites++
     if (socket.writableLength >= MOST_CORKED_BYTES) this.#uncork()
     return !this.blocked
   }
 
-  /** Writes the pieces of this turn. @returns whether nothing of them waits at the socket */
-  writeNow(): boolean {
+  /** Writes the pieces of this turn. @param buffer what they lie in: given back when they are away */
+  writeNow(buffer: Buffer): void {
+    this.#inUse.push(buffer)
     if (this.#corked) this.#uncork()
-    return !this.pending
+    else this.#giveBack()
   }
 
   /** @param trailers flat, name and value in turn */
@@ -249,8 +253,12 @@ export class ClientSide {
     this.#corked = false
     uncork(this.connection.socket)
     if (this.gone) return
-    if (this.pending) this.#block()
-    else this.#unflushedWrites = 0
+    if (this.pending) {
+      this.#block()
+    } else {
+      this.#unflushedWrites = 0
+      this.#giveBack()
+    }
   }
 
   #flushHeadAlone(): void {
@@ -320,15 +328,26 @@ export class ClientSide {
    * bytes pending still emits `finish` once `end` was called (measured; Node 24 does not).
    */
   closed(): void {
-    if (this.#res.writableFinished && !this.connection.socket.destroyed) this.#events.clientDelivered()
-    else this.lost()
+    if (this.#res.writableFinished && !this.connection.socket.destroyed) {
+      this.#giveBack()
+      this.#events.clientDelivered()
+    } else {
+      this.lost()
+    }
   }
 
   drained(): void {
     this.#waitsForDrain = false
     this.blocked = false
     this.#unflushedWrites = 0
+    this.#giveBack()
     this.#events.clientDrained()
+  }
+
+  #giveBack(): void {
+    if (this.#inUse.length === 0 || this.pending) return
+    for (const buffer of this.#inUse) giveBack(buffer)
+    this.#inUse.length = 0
   }
 
   /**

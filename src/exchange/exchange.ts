@@ -302,8 +302,8 @@ export class Exchange implements ClientEvents, UpstreamEvents, RequestBodyEvents
     return this.#client.write(chunk)
   }
 
-  upstreamReadOver(): boolean {
-    return this.#client.writeNow()
+  upstreamReadOver(buffer: Buffer): void {
+    this.#client.writeNow(buffer)
   }
 
   upstreamEnd(trailers: readonly string[]): void {

@@ -29,8 +29,8 @@ export interface UpstreamEvents {
   upstreamHead(head: UpstreamHead): boolean
   /** @returns false where the rest of the body should wait */
   upstreamData(chunk: Buffer): boolean
-  /** All of one large read was told. @returns whether its bytes are away, and their buffer is free */
-  upstreamReadOver(): boolean
+  /** All of one large read was told. @param buffer what it was read into, to be given back when its pieces are away */
+  upstreamReadOver(buffer: Buffer): void
   upstreamEnd(trailers: readonly string[]): void
   /** The upstream has switched protocols: `socket` is ours from now on, and still fills its slot. Only after an `upgrade`. */
   upstreamUpgraded?(head: UpstreamHead, socket: Socket): void
@@ -192,8 +192,8 @@ export class UpstreamSide implements Waiter, Borrower {
     return this.#events.upstreamData(chunk)
   }
 
-  readOver(): boolean {
-    return this.#events.upstreamReadOver()
+  readOver(buffer: Buffer): void {
+    this.#events.upstreamReadOver(buffer)
   }
 
   complete(trailers: readonly string[]): void {

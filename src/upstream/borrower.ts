@@ -18,8 +18,8 @@ export interface Borrower extends DialEvents {
   head(head: UpstreamHead): boolean
   /** @returns false where the rest of the body should wait */
   data(chunk: Buffer): boolean
-  /** All of one large read was told. @returns whether its bytes are away, and their buffer is free */
-  readOver(): boolean
+  /** All of one large read was told. @param buffer what it was read into: the borrower's, who may give it back */
+  readOver(buffer: Buffer): void
   /** The protocol was switched: `socket` is the borrower's from now on, paused. */
   upgraded(head: UpstreamHead, socket: Socket): void
   /** The response is over. @param trailers flat, name and value in turn */

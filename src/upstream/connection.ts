@@ -11,7 +11,7 @@ import type { Borrower } from './borrower.ts'
 import { type Dial, dial } from './dial.ts'
 import type { Endpoint } from './endpoint.ts'
 import { IdleClock } from './idle-clock.ts'
-import { giveBack, lasting, ReadBuffer } from './read-buffer.ts'
+import { giveBack, ReadBuffer } from './read-buffer.ts'
 import { requestText, type UpstreamRequest } from './request.ts'
 import { notHttp, type UpstreamHead } from './response-head.ts'
 import { type ResponseEvents, ResponseReader } from './response-reader.ts'
@@ -231,8 +231,7 @@ export class Connection implements ResponseEvents, Writer {
     const borrower = this.#borrower
     const large = this.#buffer.take()
     this.#read(bytes)
-    // What still waits to be written is the garbage collector's.
-    if (large !== undefined && borrower?.readOver() !== false) giveBack(large)
+    if (large !== undefined) borrower?.readOver(large)
     return true
   }
 
@@ -275,7 +274,7 @@ export class Connection implements ResponseEvents, Writer {
     socket.removeAllListeners('data')
     socket.removeAllListeners('drain')
     socket.pause()
-    if (rest.length > 0) socket.unshift(lasting(rest))
+    if (rest.length > 0) socket.unshift(Buffer.from(rest))
     borrower.upgraded(this.#head, socket)
   }
 
@@ -356,7 +355,8 @@ export class Connection implements ResponseEvents, Writer {
     if (this.#closed) return
     this.#closed = true
     this.#idle.stop()
-    giveBack(this.#buffer.take())
+    const unread = this.#buffer.take()
+    if (unread !== undefined) giveBack(unread)
     this.#socket = undefined
     this.#raw = undefined
     if (this.#killedAt !== 0) this.#onKilled?.(performance.now() - this.#killedAt)

@@ -7,10 +7,14 @@
 const shared = Buffer.allocUnsafeSlow(16 * 1024)
 /** For bodies that fill the shared one. */
 const LARGE_BYTES = 256 * 1024
-/** Of those that nobody reads into now: 4 MiB. */
-const MOST_SPARE = 16
+/** Of those that nobody reads into now: 8.5 MiB. */
+const MOST_SPARE = 32
+/** Smaller ones are pieces of Node's own pool. */
+const NODE_POOLS_BYTES = 4096
 
 const spare: Buffer[] = []
+/** As long as the shared one, for copies of its pieces. */
+const spareSmall: Buffer[] = []
 
 /** The buffer that one connection will read into next. */
 export class ReadBuffer {
@@ -35,12 +39,21 @@ export class ReadBuffer {
   }
 }
 
-/** Nobody needs what is in a large buffer any more. */
-export function giveBack(large: Buffer | undefined): void {
-  if (large !== undefined && spare.length < MOST_SPARE) spare.push(large)
+/** Nobody needs what is in it any more. One that is not given back is the garbage collector's. */
+export function giveBack(buffer: Buffer): void {
+  const list = buffer.length === LARGE_BYTES ? spare : spareSmall
+  if (list.length < MOST_SPARE) list.push(buffer)
 }
 
-/** What may be kept longer than the read that brought it: a piece of the shared buffer is copied. */
-export function lasting(chunk: Buffer): Buffer {
-  return chunk.buffer === shared.buffer ? Buffer.from(chunk) : chunk
+/**
+ * What may be kept longer than the read that brought it: a piece of the shared buffer is copied.
+ * @param inUse gets what is to be given back later
+ */
+export function lasting(chunk: Buffer, inUse: Buffer[]): Buffer {
+  if (chunk.buffer !== shared.buffer) return chunk
+  if (chunk.length < NODE_POOLS_BYTES) return Buffer.from(chunk)
+  const copy = spareSmall.pop() ?? Buffer.allocUnsafeSlow(shared.length)
+  inUse.push(copy)
+  chunk.copy(copy)
+  return copy.subarray(0, chunk.length)
 }

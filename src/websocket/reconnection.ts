@@ -93,9 +93,7 @@ export class Reconnection implements UpstreamEvents, TimeoutEvents {
     return true
   }
 
-  upstreamReadOver(): boolean {
-    return true
-  }
+  upstreamReadOver(): void {}
 
   upstreamEnd(): void {}
 

@@ -244,8 +244,8 @@ export class Upgrade implements ClientEvents, UpstreamEvents, TimeoutEvents, Con
     return this.#client.write(chunk)
   }
 
-  upstreamReadOver(): boolean {
-    return this.#client.writeNow()
+  upstreamReadOver(buffer: Buffer): void {
+    this.#client.writeNow(buffer)
   }
 
   upstreamEnd(trailers: readonly string[]): void {

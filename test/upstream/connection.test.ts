@@ -130,9 +130,7 @@ class Asker implements UpstreamEvents {
     this.#tell('data')
     return this.takes
   }
-  upstreamReadOver(): boolean {
-    return true
-  }
+  upstreamReadOver(): void {}
   upstreamEnd(): void {
     this.#tell('end')
   }
