@@ -58,7 +58,6 @@ export class ClientSide {
   /** A whole body, behind a head that is written with it: at the end of this turn, with those of others. */
   #last: string | undefined
   #delimitedByClose = false
-  #waitsForDrain = false
   #unflushedWrites = 0
   /** Pieces of these are written, and may wait at the socket. */
   readonly #inUse: Buffer[] = []
@@ -336,8 +335,7 @@ export class ClientSide {
     }
   }
 
-  drained(): void {
-    this.#waitsForDrain = false
+  #drained(): void {
     this.blocked = false
     this.#unflushedWrites = 0
     this.#giveBack()
@@ -370,11 +368,17 @@ export class ClientSide {
   #block(): void {
     if (this.blocked) return
     this.blocked = true
-    if (!this.ended && !this.#waitsForDrain) {
-      this.#waitsForDrain = true
-      this.#res.once('drain', onDrain)
-    }
+    if (!this.ended) this.#awaitFlush()
     this.#events.clientBlocked()
+  }
+
+  /** By the callback of an empty write: `drain` comes only where 16 KB and more waited. */
+  #awaitFlush(): void {
+    this.connection.socket.write('', error => {
+      if (error || this.ended || this.gone) return
+      if (this.pending) this.#awaitFlush()
+      else this.#drained()
+    })
   }
 }
 
@@ -385,8 +389,4 @@ function uncork(socket: Socket): void {
 
 function onClose(this: ServerResponse): void {
   ;(this as Observed)[EVENTS].closed()
-}
-
-function onDrain(this: ServerResponse): void {
-  ;(this as Observed)[EVENTS].drained()
 }

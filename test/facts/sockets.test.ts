@@ -233,7 +233,11 @@ test('fact 42: what a socket has written when write() returns needs its buffer n
   socket.write(Buffer.alloc(64 * 1024 * 1024))
   assert.ok(
     socket.writableLength > 0,
-    changed('42', 'writableLength counts what waits', 'See ClientSide.#giveBack: buffers would be read into too early.'),
+    changed(
+      '42',
+      'writableLength counts what waits',
+      'See ClientSide.#giveBack: buffers would be read into too early.',
+    ),
   )
   await until('the peer has the connection', () => peer.sockets.size === 1)
   const [other] = peer.sockets
