@@ -1,11 +1,11 @@
 /** `hopgate run`: the gateway, from start to a clean end. */
-import { setFlagsFromString } from 'node:v8'
 import type { Config } from '../config/config.ts'
 import { loadConfig } from '../config/load.ts'
 import { renderIssue } from '../config/render.ts'
 import { examine } from '../doctor/doctor.ts'
 import type { Finding } from '../doctor/finding.ts'
 import { thisMachine } from '../doctor/machine.ts'
+import { prepareEngine } from '../engine.ts'
 import { startGateway } from '../gateway.ts'
 import { LogSink } from '../observe/log-sink.ts'
 import type { CommandIo } from './io.ts'
@@ -23,23 +23,13 @@ export async function run(file: string, io: CommandIo): Promise<number> {
   return serve(result.config, io)
 }
 
-/**
- * V8 shrinks the young generation of a process that has been idle for some seconds, and lets it grow again by what
- * survives, which in a gateway is next to nothing: every burst after a pause is then collected five times as often, and
- * large bodies, whose bytes count as external memory, by full collections (measured: 256 KB responses 160 us before a
- * pause of 20 s and 306 us after it, for good; 113 us without the shrinking). What an idle process keeps for it is bounded by V8 (three semi-spaces of 16 MB).
- */
-function keepYoungGeneration(): void {
-  setFlagsFromString('--no-memory-reducer')
-}
-
 /** Runs until a signal or a failure ends it. @param started called once it listens, with the ports. */
 export async function serve(
   config: Config,
   io: CommandIo,
   started?: (ports: { gateway: number; admin: number }) => void,
 ): Promise<number> {
-  keepYoungGeneration()
+  prepareEngine()
   const findings = preflight(config, io)
   const errors = findings.filter(({ level }) => level === 'error')
   if (config.preflight === 'strict' && errors.length > 0) {

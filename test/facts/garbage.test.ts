@@ -1,5 +1,9 @@
-/** A `Set` whose members come and go makes their garbage old: why `roster.ts` exists. */
+/**
+ * A `Set` whose members come and go makes their garbage old: why `roster.ts` exists. And what a tick is made of, of which
+ * `engine.ts` keeps one.
+ */
 import assert from 'node:assert/strict'
+import { executionAsyncResource } from 'node:async_hooks'
 import { test } from 'node:test'
 import { getHeapStatistics, setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
@@ -67,4 +71,19 @@ test('a Set keeps nearly all of its former members alive, once it was promoted',
     kept > ALL_MB / 2,
     `${kept} of ${ALL_MB} MB alive: has V8 learned to let them go? Then roster.ts can go too`,
   )
+})
+
+test('the resource of a tick is the object that nextTick has made for it, with its computed keys', async () => {
+  const ticks = await Promise.all(
+    [1, 2].map(() => new Promise<object>(resolve => process.nextTick(() => resolve(executionAsyncResource())))),
+  )
+  for (const tick of ticks) {
+    assert.equal(
+      typeof (tick as { callback?: unknown }).callback,
+      'function',
+      'see engine.ts: nothing else keeps its shape',
+    )
+    assert.ok(Object.getOwnPropertySymbols(tick).length >= 2)
+  }
+  assert.notEqual(ticks[0], ticks[1])
 })
