@@ -3,6 +3,7 @@ import { randomBytes } from 'node:crypto'
 import type { AddressInfo } from 'node:net'
 import { type AdminServer, startAdmin } from './admin.ts'
 import type { Config } from './config/config.ts'
+import { interner } from './exchange/interner.ts'
 import { trustedBy } from './exchange/peer.ts'
 import { type BoundRoute, bindRoute, type InFlight, type Shared } from './exchange/route.ts'
 import { SocketTable } from './exchange/socket-table.ts'
@@ -110,6 +111,7 @@ export async function startGateway(parts: GatewayParts): Promise<Gateway> {
     closing: false,
     draining: false,
   }
+  const intern = interner()
   for (const route of config.routes) {
     const upstream = upstreams.get(route.upstream)
     if (upstream === undefined) throw new Error(`route ${route.name}: no upstream ${route.upstream}`)
@@ -122,6 +124,7 @@ export async function startGateway(parts: GatewayParts): Promise<Gateway> {
       metrics.websocket(route.name),
       reuse,
       shared,
+      intern,
     )
     routes.push(bound)
     byName.set(route.name, bound)

@@ -114,7 +114,7 @@ export class Exchange implements ClientEvents, UpstreamEvents, RequestBodyEvents
     }
     this.#timeline.asked = this.#timeline.started
     this.#stage = 'queue'
-    const { host } = this.route.config.rewrite
+    const { host } = this.route
     this.#upstream.start({
       method: this.method,
       target: this.route.rewrite(this.#target),

@@ -36,7 +36,8 @@ export function report(
   return {
     requestId: request.requestId,
     routeName: route.name,
-    upstreamName: route.config.upstream,
+    upstreamName: route.upstreamName,
+    where: route.where,
     endpointUrl: upstream.connection?.endpoint.config.url ?? '',
     method: req.method ?? '',
     host: req.headers.host ?? '',

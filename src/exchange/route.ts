@@ -2,12 +2,13 @@
 import type { Socket } from 'node:net'
 import type { Config, RouteConfig, WebSocketConfig } from '../config/config.ts'
 import type { Ledger } from '../observe/ledger.ts'
-import type { ExchangeRecord } from '../observe/record.ts'
+import { type ExchangeRecord, Whereabouts } from '../observe/record.ts'
 import type { RouteMetrics } from '../observe/route-metrics.ts'
 import type { WebSocketMetrics } from '../observe/websocket-metrics.ts'
 import type { Stage } from '../outcome.ts'
 import { Roster } from '../roster.ts'
 import type { Upstream } from '../upstream/upstream.ts'
+import type { Intern } from './interner.ts'
 import type { IsTrusted } from './peer.ts'
 import { type RequestRules, requestRules } from './request-head.ts'
 import { type ResponseRules, responseRules } from './response-head.ts'
@@ -82,6 +83,7 @@ export interface InFlight {
 export interface BoundRoute {
   readonly name: string
   readonly config: RouteConfig
+  readonly upstreamName: string
   readonly upstream: Upstream
   readonly metrics: RouteMetrics
   readonly shared: Shared
@@ -93,6 +95,10 @@ export interface BoundRoute {
   readonly inflight: Roster<InFlight>
   /** null: the route has no `websocket`. */
   readonly websocket: { readonly config: WebSocketConfig; readonly metrics: WebSocketMetrics } | null
+  /** What `Host` says to the upstream. */
+  readonly host: RouteConfig['rewrite']['host']
+  /** Of its access lines. */
+  readonly where: Whereabouts
   /** Counts a connection that was taken: used before, or fresh. */
   readonly reuse: (reused: boolean) => void
   /** The request target for the upstream. */
@@ -107,47 +113,56 @@ export function bindRoute(
   websocketMetrics: WebSocketMetrics | undefined,
   reuse: (reused: boolean) => void,
   shared: Shared,
+  intern: Intern,
 ): BoundRoute {
   const { timeouts } = route
   const { listen } = config
+  const { pseudonym } = shared
+  const limits: RouteLimits = {
+    request: timeouts.request.value,
+    queue: timeouts.queue.value,
+    connect: timeouts.connect.value,
+    requestWrite: timeouts.requestWrite.value,
+    responseHeaders: timeouts.responseHeaders.value,
+    bodyIdle: timeouts.bodyIdle.value,
+    clientBodyIdle: listen.timeouts.bodyIdle.value,
+    clientWriteIdle: listen.timeouts.writeIdle.value,
+    minBodyRate:
+      listen.minBodyRate === null
+        ? null
+        : { bytesPerMs: listen.minBodyRate.bytesPerSecond / 1000, graceMs: listen.minBodyRate.graceMs },
+    bodyBytes: route.limits.bodyBytes.value,
+    inFlight: route.limits.inFlight.value,
+  }
   return {
     name: route.name,
     config: route,
+    upstreamName: route.upstream,
     upstream,
     metrics,
     shared,
-    limits: {
-      request: timeouts.request.value,
-      queue: timeouts.queue.value,
-      connect: timeouts.connect.value,
-      requestWrite: timeouts.requestWrite.value,
-      responseHeaders: timeouts.responseHeaders.value,
-      bodyIdle: timeouts.bodyIdle.value,
-      clientBodyIdle: listen.timeouts.bodyIdle.value,
-      clientWriteIdle: listen.timeouts.writeIdle.value,
-      minBodyRate:
-        listen.minBodyRate === null
-          ? null
-          : { bytesPerMs: listen.minBodyRate.bytesPerSecond / 1000, graceMs: listen.minBodyRate.graceMs },
-      bodyBytes: route.limits.bodyBytes.value,
-      inFlight: route.limits.inFlight.value,
-    },
-    requestRules: requestRules(route.requestHeaders, shared.pseudonym),
-    responseRules: responseRules(route.responseHeaders, shared.pseudonym),
+    // A limit that is off is null in a key.
+    limits: intern(['limits', limits], () => limits),
+    requestRules: intern(['request', route.requestHeaders], () => requestRules(route.requestHeaders, pseudonym)),
+    responseRules: intern(['response', route.responseHeaders], () => responseRules(route.responseHeaders, pseudonym)),
     finishOnAbort: route.onClientAbort.value === 'finish',
     inflight: new Roster(),
     websocket:
       route.websocket === null || websocketMetrics === undefined
         ? null
         : { config: route.websocket, metrics: websocketMetrics },
+    host: route.rewrite.host,
+    where: new Whereabouts(),
     reuse,
     rewrite: rewriter(route),
   }
 }
 
+const same = (target: string): string => target
+
 /** Replaces the bytes that were matched by those that were configured; the rest of the target stays as it came. */
 function rewriter({ match, rewrite }: RouteConfig): (target: string) => string {
-  if (rewrite.path === null) return target => target
+  if (rewrite.path === null) return same
   const base = rewrite.path === '/' ? '' : rewrite.path
   const matched = match.path === '/' ? 0 : match.path.length
   return target => {

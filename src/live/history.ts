@@ -80,10 +80,10 @@ class RouteRing {
       this.#totals[band] = total
     }
     bucketsNow.fill(0)
-    for (const [outcome, { buckets }] of this.cells.durations) {
+    for (const [outcome, cell] of this.cells.durations) {
       // How long a tunnel was open says nothing of how long an answer takes.
       if (outcome.startsWith('tunnel_')) continue
-      for (let i = 0; i < BUCKETS; i++) bucketsNow[i] = (bucketsNow[i] ?? 0) + (buckets[i] ?? 0)
+      for (let i = 0; i < BUCKETS; i++) bucketsNow[i] = (bucketsNow[i] ?? 0) + cell.bucket(i)
     }
     for (let i = 0; i < BUCKETS; i++) {
       const total = bucketsNow[i] ?? 0

@@ -82,26 +82,16 @@ function websocketFields({ mode, by, code }: WebSocketEnd): string {
   return `,"websocket":"${mode}","closed_by":"${by}","close_code":${code}`
 }
 
-interface Place {
-  readonly upstream: string
-  readonly endpoint: string
-  readonly text: string
-}
-
-/** What the latest line of a route said of where the request went: mostly the next says the same. */
-const places = new Map<string, Place>()
-
-function placeField({ routeName, upstreamName, endpointUrl }: ExchangeRecord): string {
-  let place = places.get(routeName)
-  if (place === undefined || place.upstream !== upstreamName || place.endpoint !== endpointUrl) {
-    const text = `,"route":${quoted(routeName)},"upstream":${quoted(upstreamName)},"endpoint":${quoted(endpointUrl)}`
-    place = { upstream: upstreamName, endpoint: endpointUrl, text }
-    places.set(routeName, place)
+function placeField({ where, routeName, upstreamName, endpointUrl }: ExchangeRecord): string {
+  if (where.text === '' || where.upstream !== upstreamName || where.endpoint !== endpointUrl) {
+    where.upstream = upstreamName
+    where.endpoint = endpointUrl
+    where.text = `,"route":${quoted(routeName)},"upstream":${quoted(upstreamName)},"endpoint":${quoted(endpointUrl)}`
   }
-  return place.text
+  return where.text
 }
 
-/** And of the host that was named. */
+/** The host that the latest line has named, and how it stands there. */
 let hostOf = ''
 let host = '""'
 

@@ -75,7 +75,7 @@ export function registerHistogram(
       const sharedLabels = cell.labels
       let below = 0
       cell.bounds.forEach((bound, index) => {
-        below += cell.buckets[index] ?? 0
+        below += cell.bucket(index)
         samples.push({ metricName: bucketName, labels: { le: bound }, sharedLabels, value: below })
       })
       samples.push({ metricName: bucketName, labels: { le: '+Inf' }, sharedLabels, value: cell.count })

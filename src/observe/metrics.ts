@@ -88,9 +88,9 @@ export function createMetrics(config: Config, deps: MetricsDeps): Metrics {
   registerLiveMetrics(registry, config, deps, [...routes.keys()])
   for (const cells of probed) routes.set(cells.name, cells)
 
-  const reuses = new Map(config.upstreams.map(({ name }) => [name, { fresh: 0, reused: 0 }]))
+  const reuses = new Map(config.upstreams.map(({ name }) => [name, reuseOf()]))
   registerCounter(registry, 'hopgate_connection_reuse_total', 'Upstream connections taken by exchanges.', emit => {
-    for (const [upstream, counts] of reuses) {
+    for (const [upstream, { counts }] of reuses) {
       emit({ upstream, reused: 'true' }, counts.reused)
       emit({ upstream, reused: 'false' }, counts.fresh)
     }
@@ -118,15 +118,7 @@ export function createMetrics(config: Config, deps: MetricsDeps): Metrics {
 
   return {
     route: name => boundTo(routes, name),
-    upstream: name => {
-      const counts = boundTo(reuses, name)
-      return {
-        reuse: reused => {
-          if (reused) counts.reused += 1
-          else counts.fresh += 1
-        },
-      }
-    },
+    upstream: name => boundTo(reuses, name),
     websocket: name => websockets.get(name),
     clientConnection: result => {
       accepted[result] += 1
@@ -134,6 +126,18 @@ export function createMetrics(config: Config, deps: MetricsDeps): Metrics {
     contentType: registry.contentType,
     text: () => registry.metrics(),
     close: () => registry.clear(),
+  }
+}
+
+/** Of an upstream: its routes share it. */
+function reuseOf() {
+  const counts = { fresh: 0, reused: 0 }
+  return {
+    counts,
+    reuse: (reused: boolean): void => {
+      if (reused) counts.reused += 1
+      else counts.fresh += 1
+    },
   }
 }
 

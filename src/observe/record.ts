@@ -14,6 +14,14 @@ export interface StageTimes {
   readonly total: number
 }
 
+/** What the latest access line of a route has said of where the request went: mostly the next says the same. */
+export class Whereabouts {
+  upstream = ''
+  endpoint = ''
+  /** As it stands in the line; '': there was none. */
+  text = ''
+}
+
 /**
  * One finished exchange. The exchange hands itself over in this form exactly once, synchronously; an observer reads
  * what it needs and keeps no reference.
@@ -26,6 +34,8 @@ export interface ExchangeRecord {
   readonly upstreamName: string
   /** The endpoint's URL; '' where none was chosen. */
   readonly endpointUrl: string
+  /** The route's. */
+  readonly where: Whereabouts
   /** '' where the request line could not be read. */
   readonly method: string
   readonly host: string

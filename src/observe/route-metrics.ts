@@ -2,7 +2,15 @@
 import { METHODS } from 'node:http'
 import type { Outcome, Party, Stage, TimeoutName } from '../outcome.ts'
 import { OUTCOMES, STAGES, TIMEOUTS } from '../outcome.ts'
-import { CANCEL_BUCKETS, type CountCell, DURATION_BUCKETS, HistogramCell, type Labels } from './cells.ts'
+import {
+  CANCEL_BUCKETS,
+  type CountCell,
+  DURATION_BUCKETS,
+  HistogramCell,
+  histogramLength,
+  type Labels,
+  observe,
+} from './cells.ts'
 import type { ExchangeRecord } from './record.ts'
 
 /** A series of `hopgate_requests_total`, with what it takes to see that the next exchange belongs to it as well. */
@@ -28,7 +36,30 @@ const TIMEOUT_INDEX: ReadonlyMap<TimeoutName, number> = new Map(TIMEOUTS.map((wo
 /** What an exchange of a `listen.min_body_rate` violation overran is not a duration. */
 const WITHOUT_DURATION: TimeoutName = 'listen.min_body_rate'
 
+/**
+ * What every exchange adds to lies together, in one array for each route: with hundreds of routes, every line of memory
+ * that an exchange touches is one that it waits for (measured with 500: 4 us of 28). A histogram begins where a line of
+ * the cache does, with its sum, its count and its first buckets.
+ */
+const LINE = 8
+const BYTES_IN = 0
+const BYTES_OUT = 1
+const ABORTED_WRITES = 2
+const ABORTED_WRITE_BYTES = 3
+const HISTOGRAM = Math.ceil(histogramLength(DURATION_BUCKETS) / LINE) * LINE
+const COMPLETED = LINE
+const QUEUE = COMPLETED + HISTOGRAM
+const CONNECT = QUEUE + HISTOGRAM
+const REQUEST_WRITE = CONNECT + HISTOGRAM
+const RESPONSE_HEADERS = REQUEST_WRITE + HISTOGRAM
+const RESPONSE_BODY = RESPONSE_HEADERS + HISTOGRAM
+const NUMBERS = RESPONSE_BODY + HISTOGRAM
+
 export class RouteMetrics {
+  // These two first: what every exchange touches is in the first line of the object.
+  readonly #numbers: Float64Array
+  /** Traffic repeats itself: the series of the previous exchange is nearly always that of the next one too. */
+  #latest: RequestCell | undefined = undefined
   readonly name: string
   readonly requests = new Map<number, RequestCell>()
   readonly failures = new Map<number, CountCell>()
@@ -40,27 +71,22 @@ export class RouteMetrics {
   readonly responseBody: HistogramCell
   readonly clientAbortAge: HistogramCell
   readonly upstreamCancel: HistogramCell
-  abortedWrites = 0
-  abortedWriteBytes = 0
-  bytesIn = 0
-  bytesOut = 0
   readonly #timeoutsFired = new Float64Array(TIMEOUTS.length)
   readonly #worstOverrunMs = new Float64Array(TIMEOUTS.length)
   readonly #lastFired = new Float64Array(TIMEOUTS.length)
   readonly #overruns: ReadonlyMap<TimeoutName, HistogramCell>
-  /** Traffic repeats itself: the series of the previous exchange is nearly always that of the next one too. */
-  #latest: RequestCell | undefined
-
   /** @param overruns one series per timeout, shared by all routes of the gateway */
   constructor(name: string, overruns: ReadonlyMap<TimeoutName, HistogramCell>) {
-    const stage = (word: string) => new HistogramCell(DURATION_BUCKETS, { route: name, stage: word })
+    this.#numbers = new Float64Array(NUMBERS)
+    const stage = (word: string, at: number) =>
+      new HistogramCell(DURATION_BUCKETS, { route: name, stage: word }, this.#numbers, at)
     this.name = name
     this.#overruns = overruns
-    this.queue = stage('queue')
-    this.connect = stage('connect')
-    this.requestWrite = stage('request_write')
-    this.responseHeaders = stage('response_headers')
-    this.responseBody = stage('response_body')
+    this.queue = stage('queue', QUEUE)
+    this.connect = stage('connect', CONNECT)
+    this.requestWrite = stage('request_write', REQUEST_WRITE)
+    this.responseHeaders = stage('response_headers', RESPONSE_HEADERS)
+    this.responseBody = stage('response_body', RESPONSE_BODY)
     this.clientAbortAge = new HistogramCell(DURATION_BUCKETS, { route: name })
     this.upstreamCancel = new HistogramCell(CANCEL_BUCKETS, { route: name })
   }
@@ -80,16 +106,40 @@ export class RouteMetrics {
     cell.count += 1
     const times = record.times
     cell.duration.observe(times.total / 1000)
-    if (times.queue >= 0) this.queue.observe(times.queue / 1000)
-    if (times.connect >= 0) this.connect.observe(times.connect / 1000)
-    if (times.requestWrite >= 0) this.requestWrite.observe(times.requestWrite / 1000)
-    if (times.responseHeaders >= 0) this.responseHeaders.observe(times.responseHeaders / 1000)
-    if (times.responseBody >= 0) this.responseBody.observe(times.responseBody / 1000)
-    this.bytesIn += record.rxBytes
-    this.bytesOut += record.txBytes
-    this.abortedWrites += record.abortedWrites
-    this.abortedWriteBytes += record.abortedWriteBytes
+    this.#stage(QUEUE, times.queue)
+    this.#stage(CONNECT, times.connect)
+    this.#stage(REQUEST_WRITE, times.requestWrite)
+    this.#stage(RESPONSE_HEADERS, times.responseHeaders)
+    this.#stage(RESPONSE_BODY, times.responseBody)
+    this.#add(BYTES_IN, record.rxBytes)
+    this.#add(BYTES_OUT, record.txBytes)
+    this.#add(ABORTED_WRITES, record.abortedWrites)
+    this.#add(ABORTED_WRITE_BYTES, record.abortedWriteBytes)
     if (record.outcome !== 'completed' && record.outcome !== 'tunnel_closed') this.#failed(record)
+  }
+
+  #stage(at: number, ms: number): void {
+    if (ms >= 0) observe(this.#numbers, at, DURATION_BUCKETS, ms / 1000)
+  }
+
+  #add(at: number, count: number): void {
+    if (count !== 0) this.#numbers[at] = (this.#numbers[at] ?? 0) + count
+  }
+
+  get bytesIn(): number {
+    return this.#numbers[BYTES_IN] ?? 0
+  }
+
+  get bytesOut(): number {
+    return this.#numbers[BYTES_OUT] ?? 0
+  }
+
+  get abortedWrites(): number {
+    return this.#numbers[ABORTED_WRITES] ?? 0
+  }
+
+  get abortedWriteBytes(): number {
+    return this.#numbers[ABORTED_WRITE_BYTES] ?? 0
   }
 
   /** From the moment the cause was known to the moment the upstream's socket was closed. */
@@ -161,7 +211,12 @@ export class RouteMetrics {
   duration(outcome: Outcome): HistogramCell {
     let cell = this.durations.get(outcome)
     if (cell === undefined) {
-      cell = new HistogramCell(DURATION_BUCKETS, { route: this.name, outcome })
+      const labels = { route: this.name, outcome }
+      // Nearly all end well: theirs is with the rest.
+      cell =
+        outcome === 'completed'
+          ? new HistogramCell(DURATION_BUCKETS, labels, this.#numbers, COMPLETED)
+          : new HistogramCell(DURATION_BUCKETS, labels)
       this.durations.set(outcome, cell)
     }
     return cell

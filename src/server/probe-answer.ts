@@ -2,11 +2,12 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { ClientConnection, ConnectionUser } from '../exchange/client-connection.ts'
 import type { Shared } from '../exchange/route.ts'
-import type { ExchangeRecord } from '../observe/record.ts'
+import { type ExchangeRecord, Whereabouts } from '../observe/record.ts'
 import type { RouteMetrics } from '../observe/route-metrics.ts'
 
 const PROBE: ConnectionUser = { clientEnded: () => {}, clientMalformed: () => false }
 const NOT_REACHED = -1
+const WHERE = new Whereabouts()
 
 /** @param logged whether it gets an access line: the path in it is not the true one, which is a secret */
 export function answerProbe(
@@ -28,6 +29,7 @@ export function answerProbe(
     requestId,
     routeName: metrics.name,
     upstreamName: '',
+    where: WHERE,
     endpointUrl: '',
     method: req.method ?? '',
     host: req.headers.host ?? '',

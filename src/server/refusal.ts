@@ -5,7 +5,7 @@ import type { ClientConnection, ConnectionUser } from '../exchange/client-connec
 import { linger, lingerOnClose } from '../exchange/linger.ts'
 import { problem } from '../exchange/problem.ts'
 import type { Shared } from '../exchange/route.ts'
-import type { ExchangeRecord } from '../observe/record.ts'
+import { type ExchangeRecord, Whereabouts } from '../observe/record.ts'
 import { NO_ROUTE, type RouteMetrics } from '../observe/route-metrics.ts'
 import { OUTCOMES, type Outcome, type Stage, type TimeoutName } from '../outcome.ts'
 
@@ -24,6 +24,8 @@ export interface Refusal {
   /** The connection cannot be used any more. */
   readonly close?: boolean
 }
+
+const WHERE = new Whereabouts()
 
 /** Holds the connection while a refusal is written: pipelined requests wait for their turn, as behind an exchange. */
 const REFUSED: ConnectionUser = {
@@ -104,6 +106,7 @@ export class Refuser {
       requestId,
       routeName: NO_ROUTE,
       upstreamName: '',
+      where: WHERE,
       endpointUrl: '',
       status,
       outcome: why.outcome,

@@ -8,21 +8,30 @@ const MOST = 1024
 const LONGEST = 256
 
 export class RouteMemo<Route> {
-  readonly #routes = new Map<string, Route>()
+  /** By method; the query string leads nowhere. */
+  readonly #routes = new Map<string, Map<string, Route>>()
+  #size = 0
 
   find(method: string, url: string): Route | undefined {
-    return this.#routes.get(key(method, url))
+    return this.#routes.get(method)?.get(pathOf(url))
   }
 
   remember(method: string, url: string, route: Route): void {
     if (url.length > LONGEST) return
-    if (this.#routes.size >= MOST) this.#routes.clear()
-    this.#routes.set(key(method, url), route)
+    if (this.#size++ >= MOST) {
+      this.#routes.clear()
+      this.#size = 1
+    }
+    let paths = this.#routes.get(method)
+    if (paths === undefined) {
+      paths = new Map()
+      this.#routes.set(method, paths)
+    }
+    paths.set(pathOf(url), route)
   }
 }
 
-/** No method has a space (RFC 9110 section 9.1), and the query string leads nowhere. */
-function key(method: string, url: string): string {
+function pathOf(url: string): string {
   const query = url.indexOf('?')
-  return `${method} ${query === -1 ? url : url.slice(0, query)}`
+  return query === -1 ? url : url.slice(0, query)
 }

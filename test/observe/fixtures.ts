@@ -2,12 +2,13 @@
 import type { Config, RouteTimeouts, Sourced, UpstreamConfig } from '../../src/config/config.ts'
 import { Ledger } from '../../src/observe/ledger.ts'
 import type { MetricsDeps } from '../../src/observe/live-metrics.ts'
-import type { ExchangeRecord } from '../../src/observe/record.ts'
+import { type ExchangeRecord, Whereabouts } from '../../src/observe/record.ts'
 
 export function record(changes: Partial<ExchangeRecord> = {}): ExchangeRecord {
   return {
     requestId: '0190a1b2-0000-7000-8000-000000000001',
     routeName: 'orders',
+    where: new Whereabouts(),
     upstreamName: 'orders',
     endpointUrl: 'http://127.0.0.1:3001',
     method: 'GET',
