@@ -21,7 +21,7 @@ const FLOORS: readonly (readonly string[])[] = [
   ['upstream'],
   ['observe'],
   ['config'],
-  ['engine.ts', 'sever.ts', 'roster.ts', 'write-batch.ts'],
+  ['engine.ts', 'read-buffer.ts', 'roster.ts', 'sever.ts', 'write-batch.ts'],
   ['outcome.ts'],
 ]
 

@@ -71,7 +71,7 @@ export function tables(results: Results): readonly Table[] {
     },
     {
       title: 'W7: 500 exchanges hang on route A, p99 of route B',
-      note: 'Open loop on route B, in turn without and with A hanging.',
+      note: 'Open loop on route B, in turn without and with A hanging, each after as long of the same load.',
       head: ['proxy', 'alone p99 ms', 'beside p99 ms', 'ratio', 'hanging', 'errors'],
       rows: results.isolation.map(row => [
         named(row.proxy),

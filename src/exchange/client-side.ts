@@ -4,9 +4,9 @@
  */
 import { type IncomingMessage, type ServerResponse, STATUS_CODES } from 'node:http'
 import type { Socket } from 'node:net'
+import { giveBack, lasting } from '../read-buffer.ts'
 import { sever } from '../sever.ts'
-import { giveBack, lasting } from '../upstream/read-buffer.ts'
-import { writeLater } from '../write-batch.ts'
+import { MOST_CORKED_BYTES, writeLater } from '../write-batch.ts'
 import type { ClientConnection } from './client-connection.ts'
 import { lingerOnClose } from './linger.ts'
 import type { Problem } from './problem.ts'
@@ -25,8 +25,6 @@ export interface ClientEvents {
   clientHeadRefused(error: Error): void
 }
 
-/** Written at once when so much has come in one turn: what a slow client makes us keep is bounded by it. */
-const MOST_CORKED_BYTES = 256 * 1024
 /** Bodies up to this are cheaper to copy behind their head than to send beside it. */
 const ONE_WRITE_BYTES = 8192
 

@@ -1,4 +1,5 @@
 /** Trailer fields, and what else a chunked body carries beside its payload. */
+import { LARGE_BYTES } from '../read-buffer.ts'
 
 /**
  * What may not come after the body it would have changed (RFC 9110 section 6.5.1): framing, routing, and what says who
@@ -42,7 +43,7 @@ export function hasForbiddenTrailer(fields: readonly string[]): boolean {
 }
 
 /** What one read of the socket may hold beside the chunk that is counted. */
-const ALLOWANCE_BYTES = 320 * 1024
+const ALLOWANCE_BYTES = LARGE_BYTES + 64 * 1024
 /** A chunk of one byte takes six; extensions may take as much again. */
 const PER_BYTE = 16
 

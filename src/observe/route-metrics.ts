@@ -38,8 +38,8 @@ const WITHOUT_DURATION: TimeoutName = 'listen.min_body_rate'
 
 /**
  * What every exchange adds to lies together, in one array for each route: with hundreds of routes, every line of memory
- * that an exchange touches is one that it waits for (measured with 500: 4 us of 28). A histogram begins where a line of
- * the cache does, with its sum, its count and its first buckets.
+ * that an exchange touches is one that it waits for (W8 in docs/benchmarks.md). A histogram takes whole lines, and of these an
+ * exchange mostly touches one: its sum, its count and its first buckets.
  */
 const LINE = 8
 const BYTES_IN = 0
@@ -56,7 +56,7 @@ const RESPONSE_BODY = RESPONSE_HEADERS + HISTOGRAM
 const NUMBERS = RESPONSE_BODY + HISTOGRAM
 
 export class RouteMetrics {
-  // These two first: what every exchange touches is in the first line of the object.
+  // What every exchange touches is first.
   readonly #numbers: Float64Array
   /** Traffic repeats itself: the series of the previous exchange is nearly always that of the next one too. */
   #latest: RequestCell | undefined = undefined

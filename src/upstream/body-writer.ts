@@ -1,10 +1,7 @@
 /** Writes one request that has a body: what comes of it in one turn of the event loop goes out in one write. */
 import type { Socket } from 'node:net'
-import { type Writer, writeLater } from '../write-batch.ts'
+import { MOST_CORKED_BYTES, type Writer, writeLater } from '../write-batch.ts'
 import type { BodySink, RequestBodySource } from './request.ts'
-
-/** Written at once when so much has come in one turn: what a slow upstream makes us keep is bounded by it. */
-const MOST_CORKED_BYTES = 256 * 1024
 
 export class BodyWriter implements BodySink, Writer {
   readonly #socket: Socket

@@ -3,6 +3,7 @@
  * says what happens to whoever has borrowed it. Nothing waits in it: the queue is the upstream's.
  */
 import type { Socket } from 'node:net'
+import { giveBack, ReadBuffer } from '../read-buffer.ts'
 import type { Place } from '../roster.ts'
 import { sever, wasReset } from '../sever.ts'
 import { type Writer, writeLater } from '../write-batch.ts'
@@ -11,7 +12,6 @@ import type { Borrower } from './borrower.ts'
 import { type Dial, dial } from './dial.ts'
 import type { Endpoint } from './endpoint.ts'
 import { IdleClock } from './idle-clock.ts'
-import { giveBack, ReadBuffer } from './read-buffer.ts'
 import { requestText, type UpstreamRequest } from './request.ts'
 import { notHttp, type UpstreamHead } from './response-head.ts'
 import { type ResponseEvents, ResponseReader } from './response-reader.ts'
@@ -35,7 +35,6 @@ export class Connection implements ResponseEvents, Writer {
   #request: UpstreamRequest | undefined
   readonly #reader = new ResponseReader(this)
   readonly #buffer = new ReadBuffer()
-  #lastRead = 0
   #responseStarted = false
   /** Of the final response to the present request; undefined: it is not here yet. */
   #head: UpstreamHead | undefined
@@ -220,16 +219,15 @@ export class Connection implements ResponseEvents, Writer {
 
   /** Where the next bytes go. */
   #nextBuffer(): Buffer {
-    return this.#buffer.next(this.#lastRead, !this.#reader.idle && this.#head !== undefined && !this.#paused)
+    return this.#buffer.next(!this.#reader.idle && this.#head !== undefined && !this.#paused)
   }
 
   #readInto(buffer: Uint8Array, length: number): boolean {
-    this.#lastRead = length
+    const large = this.#buffer.take(length)
     const bytes = (buffer as Buffer).subarray(0, length)
     // The socket is a stream again, for whoever speaks the other protocol.
     if (this.#upgraded) return this.#socket?.push(Buffer.from(bytes)) ?? true
     const borrower = this.#borrower
-    const large = this.#buffer.take()
     this.#read(bytes)
     if (large !== undefined) borrower?.readOver(large)
     return true
@@ -318,6 +316,7 @@ export class Connection implements ResponseEvents, Writer {
     }
     raw.on('error', remember)
     if (socket !== raw) socket.on('error', remember)
+    // Without TLS its bytes come by `onread`.
     if (socket === raw) socket.resume()
     else socket.on('data', bytes => this.#read(bytes))
     socket.on('drain', () => this.#request?.body?.drained())
@@ -355,7 +354,7 @@ export class Connection implements ResponseEvents, Writer {
     if (this.#closed) return
     this.#closed = true
     this.#idle.stop()
-    const unread = this.#buffer.take()
+    const unread = this.#buffer.take(0)
     if (unread !== undefined) giveBack(unread)
     this.#socket = undefined
     this.#raw = undefined
@@ -369,7 +368,7 @@ export class Connection implements ResponseEvents, Writer {
   #isReusable(socket: Socket): boolean {
     if (this.#head?.keepAlive !== true || !this.#reader.idle || this.#overrun) return false
     if (this.peerEnded || socket.destroyed) return false
-    // Bytes of the request that the upstream may never take; and, read while the response was paused, bytes behind it.
+    // Bytes of the request that the upstream may never take; and, with TLS, bytes that were read while the response was paused.
     return socket.writableLength === 0 && socket.readableLength === 0
   }
 

@@ -18,7 +18,7 @@ const HEADS = [
 ] as const
 
 /** A response whose last bytes so far are those that the client did not take any more. */
-async function blocked(t: TestContext, head: string, slice: Buffer = SLICE) {
+async function blocked(t: TestContext, head: string, slice: Buffer = SLICE, slicesAtOnce = 1) {
   const upstream = await startUpstream({ on: 'headers', then: 'hang' })
   t.after(() => upstream.close())
   const gw = await startTestGateway(t, simple(upstream.url))
@@ -28,8 +28,12 @@ async function blocked(t: TestContext, head: string, slice: Buffer = SLICE) {
   await connection.write(head)
   let sentBytes = 0
   for (;;) {
-    await connection.write(slice)
-    sentBytes += slice.length
+    for (let i = 0; i < slicesAtOnce; i++) {
+      await connection.write(slice)
+      sentBytes += slice.length
+      // Each is read by itself.
+      await new Promise(setImmediate)
+    }
     const { body } = await gw.admin('/-/inflight')
     if ((body as { stage: string }[])[0]?.stage === 'client_write') break
   }
@@ -70,26 +74,11 @@ for (const [what, head] of HEADS) {
 test('a client that takes a stream of small pieces late gets all of it', async t => {
   // Of what waits for it in the gateway there is less than Node tells of by `drain`.
   const piece = Buffer.from(`3e8\r\n${'p'.repeat(1000)}\r\n`)
-  const upstream = await startUpstream({ on: 'headers', then: 'hang' })
-  t.after(() => upstream.close())
-  const gw = await startTestGateway(t, simple(upstream.url))
-  const client = await openClient(gw.port, { paused: true })
-  const pending = client.request({ path: '/pieces' })
-  const { connection } = await upstream.nextRequest()
-  await connection.write(CHUNKED)
-  let pieces = 0
-  for (;;) {
-    for (let i = 0; i < 20; i++, pieces++) {
-      await connection.write(piece)
-      await new Promise(setImmediate)
-    }
-    const { body } = await gw.admin('/-/inflight')
-    if ((body as { stage: string }[])[0]?.stage === 'client_write') break
-  }
+  const { gw, client, pending, connection, sentBytes } = await blocked(t, CHUNKED, piece, 20)
   client.resume()
   await connection.write('0\r\n\r\n')
   const response = await pending.response
-  assert.deepEqual([response.complete, response.body.length], [true, pieces * 1000])
+  assert.deepEqual([response.complete, response.body.length], [true, (sentBytes / piece.length) * 1000])
   assert.equal((await gw.line()).outcome, 'completed')
   client.leave('rst')
 })

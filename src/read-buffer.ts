@@ -5,8 +5,8 @@
 
 /** One for all connections, as a read is over before the next begins: as long as most heads with a small body. */
 const shared = Buffer.allocUnsafeSlow(16 * 1024)
-/** For bodies that fill the shared one. */
-const LARGE_BYTES = 256 * 1024
+/** For bodies that fill the shared one: no read brings more. */
+export const LARGE_BYTES = 256 * 1024
 /** Of those that nobody reads into now: 8.5 MiB. */
 const MOST_SPARE = 32
 /** Smaller ones are pieces of Node's own pool. */
@@ -19,20 +19,24 @@ const spareSmall: Buffer[] = []
 /** The buffer that one connection will read into next. */
 export class ReadBuffer {
   #large: Buffer | undefined
+  #lastRead = 0
 
   /**
    * Where so much came at once, more will; a stream that trickles shares, and holds nothing while it is silent.
-   * @param lastRead bytes
    * @param more a body goes on, and its reader takes it
    */
-  next(lastRead: number, more: boolean): Buffer {
-    if (!more || lastRead < shared.length) return shared
+  next(more: boolean): Buffer {
+    if (!more || this.#lastRead < shared.length) return shared
     this.#large = spare.pop() ?? Buffer.allocUnsafeSlow(LARGE_BYTES)
     return this.#large
   }
 
-  /** @returns the large buffer that has just been read into, now the caller's; undefined: it was the shared one */
-  take(): Buffer | undefined {
+  /**
+   * @param read bytes; 0: the connection reads no more
+   * @returns the large buffer that they are in, now the caller's; undefined: it is the shared one
+   */
+  take(read: number): Buffer | undefined {
+    this.#lastRead = read
     const taken = this.#large
     this.#large = undefined
     return taken
