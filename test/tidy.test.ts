@@ -21,6 +21,7 @@ const FLOORS: readonly (readonly string[])[] = [
   ['upstream'],
   ['observe'],
   ['config'],
+  ['http1'],
   ['engine.ts', 'read-buffer.ts', 'roster.ts', 'sever.ts', 'write-batch.ts'],
   ['outcome.ts'],
 ]

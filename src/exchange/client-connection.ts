@@ -1,123 +1,292 @@
-/** One client connection: who is there, which exchange is on it, how long it may idle, and how it ended. */
+/** One client connection: who is there, the requests that come on it, which exchange is on, how long it may idle, and how it ends. */
 import type { Socket } from 'node:net'
+import { notHttp } from '../http1/fields.ts'
+import type { ClientHead } from '../http1/request-head.ts'
+import { type RequestEvents, RequestReader } from '../http1/request-reader.ts'
+import { giveBack, ReadBuffer, readInto } from '../read-buffer.ts'
+import type { Place } from '../roster.ts'
+import { ConnectionClock } from './connection-clock.ts'
+import { linger } from './linger.ts'
 import type { Peer } from './peer.ts'
+import type { Vanished, Watch, Watched } from './vanished.ts'
 
 /** The exchange that a connection carries now, as far as the connection must know it. */
 export interface ConnectionUser {
+  /** A piece of the request's body: gone when this returns, unless it is of a buffer that `bodyRead` hands over. */
+  bodyData(chunk: Buffer): void
+  /** What one large read has brought was told. @param buffer what it was read into: the exchange's, to be given back */
+  bodyRead(buffer: Buffer): void
+  bodyEnd(trailers: readonly string[]): void
+  /** What the client sent for a body is none. */
+  clientMalformed(error: Error): void
   /** The client has sent its FIN: it will not read on (nginx and Node treat a half-closed client so too). */
   clientEnded(): void
-  /**
-   * What the client sent is not HTTP.
-   * @returns false where it came after the request of this exchange, which is none the worse for it
-   */
-  clientMalformed(error: Error): boolean
+  /** The connection is gone. */
+  clientClosed(): void
 }
 
-/** Requests that may wait behind the present one; a client that sends more does not wait for answers at all. */
-const MAX_PIPELINED = 64
+/** A response that is being written. */
+export interface Response {
+  /** Its last byte has left. */
+  flushed(): void
+}
 
-export class ClientConnection {
+/** What a connection tells its server. */
+export interface ConnectionEvents {
+  /** A request whose turn it is. Its body, if it has one, follows. */
+  request(connection: ClientConnection, head: ClientHead): void
+  /** What came is no request. Nothing that follows it is read. */
+  malformed(connection: ClientConnection, error: Error): void
+  /** `listen.timeouts.headers` is over. @param overrunMs how late we are */
+  headersTimedOut(connection: ClientConnection, overrunMs: number): void
+  /** `listen.timeouts.keepalive` is over, and the connection closed. */
+  idleClosed(overrunMs: number): void
+  closed(connection: ClientConnection): void
+}
+
+export interface ConnectionLimits {
+  readonly headBytes: number
+  /** ms; Infinity: off. */
+  readonly headersMs: number
+  readonly keepaliveMs: number
+}
+
+/** Of requests that wait for their turn: a client that sends more is not read for a while. */
+const MOST_WAITING_BYTES = 64 * 1024
+
+export class ClientConnection implements RequestEvents, Watched {
   readonly socket: Socket
   readonly peer: Peer
   user: ConnectionUser | undefined
-  /** Requests whose head has arrived. */
-  requests = 0
-  /** A reply was written to the bare socket: at most one is. */
-  answered = false
-  /** The response that is under way is the last (`Connection: close`): nothing that comes after it is served. */
+  /** The response that is under way is the last: nothing that comes after it is served (RFC 9112 section 9.6). */
   closing = false
   /** Bytes that waited at the socket when it broke: nobody will ever read them. */
   lostBytes = 0
-  readonly #keepaliveMs: number
-  readonly #keepaliveFired: (overrunMs: number) => void
-  #idleSince = 0
-  /** What waits for the end of the present exchange: pipelined requests, or the answer to what is none. */
-  readonly #later: (() => void)[] = []
-  #idleTimer: NodeJS.Timeout | undefined
-  /** `socket.bytesRead` at the end of the last exchange; -1: an exchange is on. */
-  #readWhenIdle = -1
+  /** Among the clients that are connected. */
+  place: Place<ClientConnection> | undefined
+  watch: Place<Watch> | undefined
+  readonly #events: ConnectionEvents
+  readonly #vanished: Vanished
+  readonly #reader: RequestReader
+  readonly #buffer = new ReadBuffer()
+  readonly #clock: ConnectionClock
+  /** Called when the last byte of a response has left; one for the connection's life. */
+  readonly flushed: (error?: Error | null) => void
+  /** What has not left yet of a response: its exchange may be over. */
+  #response: Response | undefined
+  #served = false
+  /** The client has sent its FIN. */
+  #ended = false
+  /** It has said that it will send no other request. */
+  #lastByClient = false
+  #upgraded = false
+  #paused = false
+  /** What came behind the present request. */
+  #waiting: Buffer | undefined
 
-  constructor(socket: Socket, peer: Peer, keepaliveMs: number, keepaliveFired: (overrunMs: number) => void) {
+  constructor(socket: Socket, peer: Peer, limits: ConnectionLimits, vanished: Vanished, events: ConnectionEvents) {
     this.socket = socket
     this.peer = peer
-    this.#keepaliveMs = keepaliveMs
-    this.#keepaliveFired = keepaliveFired
+    this.#events = events
+    this.#vanished = vanished
+    this.#reader = new RequestReader(this, limits.headBytes)
+    this.#clock = new ConnectionClock(limits, this)
+    this.flushed = error => {
+      if (!error) this.#response?.flushed()
+    }
+    const reads = readInto(socket, {
+      buffer: () => this.#buffer.next(this.#reader.inBody && !this.#paused),
+      callback: (length, buffer) => this.#readInto(length, buffer),
+    })
+    if (!reads) socket.on('data', bytes => void (this.#upgraded || this.#read(bytes)))
     // The one moment at which Node still knows what was never delivered; at `close` every counter reads 0 (measured).
     socket.on('error', () => {
       this.lostBytes = socket.writableLength
     })
-    socket.on('end', () => this.user?.clientEnded())
-    socket.on('close', () => clearTimeout(this.#idleTimer))
+    socket.on('end', () => this.#onEnd())
+    socket.on('close', () => this.#onClose())
   }
 
-  /**
-   * One exchange at a time: Node hands over pipelined requests as fast as it can read them, and their responses would
-   * share one socket whose progress then says nothing about either. `begin` is called now, or when it is its turn.
-   */
-  inTurn(begin: () => void): void {
-    if (this.user === undefined) begin()
-    else if (this.#later.length < MAX_PIPELINED) this.#later.push(begin)
-    else this.socket.destroy()
+  /** It has served, and nothing of a next request is here. */
+  get idle(): boolean {
+    return this.#served && this.user === undefined && this.#response === undefined && !this.#reader.inHead
+  }
+
+  /** The present request's body is not here whole. */
+  get receiving(): boolean {
+    return this.#reader.inBody
   }
 
   /** An exchange begins. */
   busy(user: ConnectionUser): void {
     this.user = user
-    this.#readWhenIdle = -1
+  }
+
+  /** Its response begins. */
+  responding(response: Response): void {
+    this.#response = response
+  }
+
+  /** The response has left. */
+  responded(): void {
+    this.#response = undefined
+    if (this.closing) this.#close()
+    else if (this.user === undefined) this.#next()
+  }
+
+  /** The exchange is over: `listen.timeouts.keepalive` runs until the first byte of the next. */
+  over(user: ConnectionUser): void {
+    if (this.user !== user) return
+    this.user = undefined
+    this.#served = true
+    if (!this.#upgraded) this.#clock.idles()
+    if (this.#response === undefined) this.#next()
+  }
+
+  /** Reads no more of a body for now. */
+  pause(): void {
+    this.#paused = true
+    this.socket.pause()
+  }
+
+  resume(): void {
+    if (!this.#paused) return
+    this.#paused = false
+    this.socket.resume()
+  }
+
+  /** The connection leaves HTTP: its socket is a stream from now on, with what came behind the request. */
+  upgrade(): void {
+    this.#upgraded = true
+  }
+
+  // ---- what is read ----
+
+  head(head: ClientHead): void {
+    this.#clock.stop()
+    this.#lastByClient = !head.keepAlive
+    this.#events.request(this, head)
+  }
+
+  data(chunk: Buffer): void {
+    this.user?.bodyData(chunk)
+  }
+
+  bodyEnd(trailers: readonly string[]): void {
+    this.user?.bodyEnd(trailers)
+  }
+
+  /** @returns false where the socket should be read no more for now */
+  #readInto(length: number, buffer: Uint8Array): boolean {
+    const large = this.#buffer.take(length)
+    const bytes = (buffer as Buffer).subarray(0, length)
+    if (this.#upgraded) return this.socket.push(Buffer.from(bytes))
+    const { user } = this
+    this.#read(bytes)
+    // Where the exchange has ended meanwhile, some of its bytes may still wait somewhere: the garbage collector's.
+    if (large !== undefined && user !== undefined && this.user === user) user.bodyRead(large)
+    return true
+  }
+
+  #read(bytes: Buffer): void {
+    let at = 0
+    while (at < bytes.length) {
+      if (this.#reader.inBody) {
+        if (this.user === undefined) return
+      } else if (this.closing) return
+      else if (this.user !== undefined || this.#response !== undefined) {
+        this.#wait(bytes, at)
+        return
+      }
+      try {
+        at = this.#reader.read(bytes, at)
+      } catch (error) {
+        this.#refuse(error as Error)
+        return
+      }
+      if (this.#upgraded) {
+        if (at < bytes.length) this.socket.push(Buffer.from(bytes.subarray(at)))
+        return
+      }
+    }
+    if (this.#reader.inHead) this.#clock.begins()
+  }
+
+  #refuse(error: Error): void {
+    const { user } = this
+    this.#reader.stop()
+    this.closing = true
+    if (user !== undefined) {
+      user.clientMalformed(error)
+    } else {
+      this.#clock.stop()
+      this.#events.malformed(this, error)
+    }
   }
 
   /**
-   * The exchange is over: `listen.timeouts.keepalive` runs until the first byte of the next. Ours, because Node 20 adds
-   * a second to its own. One timer for the connection's life, wound up again after each exchange.
+   * One exchange at a time: the responses of several would share one socket, whose progress then says nothing about any.
+   * What is behind the present request stays bytes until its turn.
    */
-  idle(user: ConnectionUser | undefined): void {
-    if (this.user !== user) return
-    this.user = undefined
-    if (this.socket.destroyed) return
-    const next = this.#later.shift()
-    if (next !== undefined) {
-      if (!this.closing) next()
-      return
-    }
-    this.#readWhenIdle = this.socket.bytesRead
-    this.#idleSince = performance.now()
-    if (this.#idleTimer === undefined) this.#idleTimer = setTimeout(closeIdle, this.#keepaliveMs + 1, this)
-    else this.#idleTimer.refresh()
+  #wait(bytes: Buffer, from: number): void {
+    const rest = bytes.subarray(from)
+    this.#waiting = this.#waiting === undefined ? Buffer.from(rest) : Buffer.concat([this.#waiting, rest])
+    if (this.#waiting.length < MOST_WAITING_BYTES || this.#paused) return
+    this.pause()
+    this.#vanished.watch(this)
   }
 
-  /** The keep-alive time is up, unless a request is on its way. */
-  closeIfIdle(): void {
-    if (this.#readWhenIdle !== this.socket.bytesRead) return
-    this.#keepaliveFired(performance.now() - this.#idleSince - this.#keepaliveMs)
+  #next(): void {
+    if (this.closing || this.#upgraded || this.socket.destroyed) return
+    if (this.#ended) {
+      this.socket.destroy()
+      return
+    }
+    this.#vanished.unwatch(this)
+    const waiting = this.#waiting
+    this.#waiting = undefined
+    if (waiting !== undefined) this.#read(waiting)
+    if (this.#waiting === undefined) this.resume()
+  }
+
+  // ---- how it ends ----
+
+  /** The client, whom nobody reads from, is gone. */
+  vanished(): void {
+    this.#vanished.unwatch(this)
+    this.#onEnd()
+  }
+
+  headersDue(overrunMs: number): void {
+    this.#events.headersTimedOut(this, overrunMs)
+  }
+
+  idleDue(overrunMs: number): void {
+    this.#events.idleClosed(overrunMs)
     this.socket.destroy()
   }
 
-  /**
-   * The client sent something that is not HTTP.
-   * @param answer what to say to it, unless an exchange is on that says it itself
-   * @returns false where nobody else will answer
-   */
-  malformed(error: Error, answer: () => void): boolean {
-    if (this.user === undefined) return false
-    // A FIN in the middle of a body is reported as this parse error before the socket says `end` (measured, Node 20).
-    if ((error as NodeJS.ErrnoException).code === 'HPE_INVALID_EOF_STATE') this.user.clientEnded()
-    else if (!this.user.clientMalformed(error)) this.#later.push(answer)
-    return true
+  /** Behind the last response. At once, where the client has said that it will send no more. */
+  #close(): void {
+    const { socket } = this
+    this.#clock.stop()
+    if (this.#lastByClient && !this.#reader.inBody && this.#waiting === undefined) socket.destroy()
+    else linger(socket)
   }
-}
 
-function closeIdle(connection: ClientConnection): void {
-  connection.closeIfIdle()
-}
+  #onEnd(): void {
+    this.#ended = true
+    if (this.user !== undefined) this.user.clientEnded()
+    else if (this.#reader.inHead && !this.closing) this.#refuse(notHttp('a head that ends before its end'))
+    else if (this.#response === undefined && !this.#upgraded) this.socket.destroy()
+  }
 
-const CONNECTION = Symbol('hopgate.connection')
-type Carrier = Socket & { [CONNECTION]?: ClientConnection }
-
-/** Binds a connection to its socket for as long as the socket lives. */
-export function bindConnection(socket: Socket, connection: ClientConnection): void {
-  ;(socket as Carrier)[CONNECTION] = connection
-}
-
-export function connectionOf(socket: Socket): ClientConnection | undefined {
-  return (socket as Carrier)[CONNECTION]
+  #onClose(): void {
+    this.#clock.end()
+    this.#vanished.unwatch(this)
+    const unread = this.#buffer.take(0)
+    if (unread !== undefined) giveBack(unread)
+    this.user?.clientClosed()
+    this.#events.closed(this)
+  }
 }

@@ -2,20 +2,20 @@
  * The life of one request: enters, waits for a slot, is sent, is answered, leaves one record. Whatever happens goes
  * through `#end`, once: the first cause wins, and what it causes on the other side is no cause.
  */
-import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
+import type { ClientHead } from '../http1/request-head.ts'
+import type { UpstreamHead } from '../http1/response-head.ts'
 import { OUTCOMES, type Outcome, type Stage, type TimeoutName } from '../outcome.ts'
 import type { Place } from '../roster.ts'
 import type { Connection } from '../upstream/connection.ts'
 import type { DialStage } from '../upstream/dial.ts'
-import type { UpstreamHead } from '../upstream/response-head.ts'
 import type { ClientConnection, ConnectionUser } from './client-connection.ts'
 import { type ClientEvents, ClientSide } from './client-side.ts'
 import { now } from './deadlines.ts'
 import { problem } from './problem.ts'
 import { report } from './report.ts'
 import { RequestBody, type RequestBodyEvents } from './request-body.ts'
-import { bodylessLength, type RequestHead, requestHead } from './request-head.ts'
+import { type RequestHead, requestHead } from './request-head.ts'
 import { interimHead, responseHead } from './response-head.ts'
 import type { BoundRoute, InFlight, Inside } from './route.ts'
 import { Timeline } from './timeline.ts'
@@ -31,12 +31,10 @@ export class Exchange implements ClientEvents, UpstreamEvents, RequestBodyEvents
   readonly path: string
   readonly #target: string
   readonly #head: RequestHead
-  readonly #hasBody: boolean
   readonly #client: ClientSide
   readonly #upstream: UpstreamSide
   readonly #timeouts: Timeouts
   readonly #timeline = new Timeline(now())
-  readonly #expectsContinue: boolean
   #body: RequestBody | undefined
   /** Where the upstream hop is. */
   #stage: Stage = 'route'
@@ -50,35 +48,14 @@ export class Exchange implements ClientEvents, UpstreamEvents, RequestBodyEvents
   #place: Place<InFlight> | undefined
 
   /** @param target the request target that was matched: normalised, with its query string */
-  constructor(
-    route: BoundRoute,
-    req: IncomingMessage,
-    res: ServerResponse,
-    connection: ClientConnection,
-    target: string,
-    expectsContinue: boolean,
-  ) {
-    const { headers } = req
+  constructor(route: BoundRoute, request: ClientHead, connection: ClientConnection, target: string) {
     const { isTrusted, newId, ledger, table } = route.shared
-    const length = headers['content-length']
     const query = target.indexOf('?')
     this.route = route
     this.path = query === -1 ? target : target.slice(0, query)
     this.#target = target
-    this.#expectsContinue = expectsContinue
-    this.#hasBody = headers['transfer-encoding'] !== undefined || (length !== undefined && length !== '0')
-    const host = headers.host ?? ''
-    this.#head = requestHead(
-      req.rawHeaders,
-      route.requestRules,
-      connection.peer,
-      isTrusted,
-      host,
-      length ?? (this.#hasBody ? undefined : bodylessLength(req.method)),
-      newId,
-      req.httpVersionMinor,
-    )
-    this.#client = new ClientSide(req, res, connection, this.#hasBody, this)
+    this.#head = requestHead(request, route.requestRules, connection.peer, isTrusted, newId)
+    this.#client = new ClientSide(request, connection, this)
     this.#upstream = new UpstreamSide(route.upstream, this)
     this.#timeouts = new Timeouts(route.limits, ledger.timers, table, this)
   }
@@ -102,13 +79,21 @@ export class Exchange implements ClientEvents, UpstreamEvents, RequestBodyEvents
       this.#end('loop_detected', 'route')
       return
     }
-    const { req } = this.#client
-    if (this.#hasBody) {
-      if (Number(req.headers['content-length'] ?? 0) > limits.bodyBytes) {
+    const { request, connection } = this.#client
+    if (request.hasBody) {
+      if (request.contentLength > limits.bodyBytes) {
         this.#end('body_too_large', 'request_body')
         return
       }
-      this.#body = new RequestBody(req, limits.bodyBytes, this.#expectsContinue, this.#timeouts, shared.vanished, this)
+      const { bodyBytes } = limits
+      this.#body = new RequestBody(
+        connection,
+        bodyBytes,
+        request.expectsContinue,
+        this.#timeouts,
+        shared.vanished,
+        this,
+      )
     } else {
       this.#timeouts.requestReceived(this.#timeline.started)
     }
@@ -121,9 +106,9 @@ export class Exchange implements ClientEvents, UpstreamEvents, RequestBodyEvents
       headers: this.#head.headers,
       added: this.#head.added,
       body: this.#body?.upload ?? null,
-      chunked: this.#hasBody && req.headers['content-length'] === undefined,
-      replayable: !this.#hasBody && isIdempotent(this.method),
-      host: host.kind === 'upstream' ? undefined : host.kind === 'literal' ? host.value : req.headers.host,
+      chunked: request.chunked,
+      replayable: !request.hasBody && isIdempotent(this.method),
+      host: host.kind === 'upstream' ? undefined : host.kind === 'literal' ? host.value : request.host,
     })
   }
 
@@ -148,7 +133,7 @@ export class Exchange implements ClientEvents, UpstreamEvents, RequestBodyEvents
   }
 
   get method(): string {
-    return this.#client.req.method ?? ''
+    return this.#client.request.method
   }
 
   get endpointUrl(): string {
@@ -165,7 +150,7 @@ export class Exchange implements ClientEvents, UpstreamEvents, RequestBodyEvents
 
   /** For those who watch over it: they change nothing. */
   get inside(): Inside {
-    return { timeouts: this.#timeouts, timeline: this.#timeline, hasBody: this.#hasBody }
+    return { timeouts: this.#timeouts, timeline: this.#timeline, hasBody: this.#client.request.hasBody }
   }
 
   /** Where the exchange is, seen from both hops. */
@@ -208,10 +193,6 @@ export class Exchange implements ClientEvents, UpstreamEvents, RequestBodyEvents
     this.#upstream.resume()
   }
 
-  clientHeadRefused(error: Error): void {
-    this.#end('protocol_error', 'response_headers', error)
-  }
-
   clientEnded(): void {
     // What is already written may still be read by a client that only closed its sending side.
     if (!this.#client.ended) this.#client.lost()
@@ -221,10 +202,24 @@ export class Exchange implements ClientEvents, UpstreamEvents, RequestBodyEvents
     this.#client.lost()
   }
 
-  clientMalformed(error: Error): boolean {
-    if (!this.#hasBody || this.#client.req.complete) return false
+  clientClosed(): void {
+    this.#client.lost()
+  }
+
+  clientMalformed(error: Error): void {
     this.#end('bad_request', 'request_body', error)
-    return true
+  }
+
+  bodyData(chunk: Buffer): void {
+    this.#body?.upload.received(chunk)
+  }
+
+  bodyRead(buffer: Buffer): void {
+    this.#body?.upload.readOver(buffer)
+  }
+
+  bodyEnd(trailers: readonly string[]): void {
+    this.#body?.upload.ended(trailers)
   }
 
   bodyRefused(outcome: Outcome, error?: Error): void {
@@ -394,6 +389,6 @@ export class Exchange implements ClientEvents, UpstreamEvents, RequestBodyEvents
     )
     route.metrics.finished(record)
     shared.finished(record)
-    this.#client.connection.idle(this)
+    this.#client.connection.over(this)
   }
 }

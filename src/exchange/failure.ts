@@ -2,9 +2,10 @@
  * Translates what Node and OpenSSL report, and what the connection found, into outcomes. The only place that knows foreign error codes; each
  * branch says what forces it. Codes are compared, never message texts.
  */
+
+import { NOT_HTTP } from '../http1/fields.ts'
 import type { Outcome } from '../outcome.ts'
 import { ENDED } from '../upstream/connection.ts'
-import { NOT_HTTP } from '../upstream/response-head.ts'
 
 /** What the upstream side knows when an error arrives. */
 export interface FailureContext {

@@ -8,15 +8,11 @@ import type { Socket } from 'node:net'
 /** How long a client may go on sending what nobody wants, in ms. nginx: lingering_timeout 5s; a caller needs one round trip. */
 const LINGER_MS = 2000
 
-/**
- * Makes the close of `socket` that follows the response a lingering one: Node calls `destroySoon` after the last byte
- * of a response that carries `Connection: close`, having set the rest of the request's body to be discarded.
- */
-export function lingerOnClose(socket: Socket): void {
-  socket.destroySoon = () => linger(socket)
-}
-
 export function linger(socket: Socket): void {
+  if (socket.readableEnded) {
+    socket.destroySoon()
+    return
+  }
   socket.end()
   socket.resume()
   const timer = setTimeout(() => socket.destroy(), LINGER_MS)

@@ -31,7 +31,7 @@ export function report(
   ending: Ending,
   endedAt: number,
 ): ExchangeRecord {
-  const { req } = client
+  const { request: asked } = client
   const { outcome, stage } = ending
   return {
     requestId: request.requestId,
@@ -39,10 +39,10 @@ export function report(
     upstreamName: route.upstreamName,
     where: route.where,
     endpointUrl: upstream.connection?.endpoint.config.url ?? '',
-    method: req.method ?? '',
-    host: req.headers.host ?? '',
+    method: asked.method,
+    host: asked.host,
     path: request.path,
-    proto: req.httpVersionMinor === 0 ? 'HTTP/1.0' : 'HTTP/1.1',
+    proto: asked.minorVersion === 0 ? 'HTTP/1.0' : 'HTTP/1.1',
     clientAddress: request.clientAddress,
     status: client.statusSent === 0 ? CLIENT_CLOSED_REQUEST : client.statusSent,
     outcome,

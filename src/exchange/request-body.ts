@@ -2,9 +2,9 @@
  * The request body as the exchange sees it: how much of it is here, whether it may go on, whose turn it is, and whether
  * the client that owes the rest is still there while nobody reads from it.
  */
-import type { IncomingMessage } from 'node:http'
 import type { Socket } from 'node:net'
 import type { Place } from '../roster.ts'
+import type { ClientConnection } from './client-connection.ts'
 import type { Timeouts } from './timeouts.ts'
 import { isMostlyFraming } from './trailers.ts'
 import { Upload, type UploadEvents } from './upload.ts'
@@ -35,23 +35,23 @@ export class RequestBody implements UploadEvents, Watched {
   readonly #wireStart: number
 
   constructor(
-    req: IncomingMessage,
+    connection: ClientConnection,
     limitBytes: number,
     awaitsInvitation: boolean,
     timeouts: Timeouts,
     vanished: Vanished,
     events: RequestBodyEvents,
   ) {
-    this.socket = req.socket
+    this.socket = connection.socket
     this.#limitBytes = limitBytes
     this.#awaitsInvitation = awaitsInvitation
     this.#timeouts = timeouts
     this.#vanished = vanished
     this.#events = events
-    this.#wireStart = req.socket.bytesRead
+    this.#wireStart = connection.socket.bytesRead
     // What does not fit into its read-ahead is not read before a slot is ours.
     vanished.watch(this)
-    this.upload = new Upload(req, this)
+    this.upload = new Upload(connection, this)
   }
 
   get complete(): boolean {

@@ -3,6 +3,7 @@
  * the hop, plus what only a gateway may say. One pass over the raw fields.
  */
 import type { HeaderRules } from '../config/config.ts'
+import type { ClientHead } from '../http1/request-head.ts'
 import { clientBehind, type IsTrusted, type Peer } from './peer.ts'
 
 /** What is done with a client's header field of a certain name. */
@@ -64,16 +65,12 @@ export interface RequestHead {
   readonly looped: boolean
 }
 
-/** @param contentLength what is declared; undefined: nothing, or a chunked body. */
 export function requestHead(
-  rawHeaders: readonly string[],
+  { headers: rawHeaders, host, minorVersion, hasBody, contentLength, method }: ClientHead,
   rules: RequestRules,
   peer: Peer,
   isTrusted: IsTrusted,
-  host: string,
-  contentLength: string | undefined,
   newId: () => string,
-  minorVersion: number,
 ): RequestHead {
   const { actions } = rules
   const headers: string[] = []
@@ -122,7 +119,8 @@ export function requestHead(
   const clientAddress = forwardedFor === '' ? peer.address : clientBehind(peer, forwardedFor, isTrusted)
   if (requestId === '') requestId = newId()
   let added = `X-Request-Id: ${requestId}\r\n`
-  if (contentLength !== undefined) added = `Content-Length: ${contentLength}\r\n${added}`
+  if (contentLength !== -1) added = `Content-Length: ${contentLength}\r\n${added}`
+  else if (!hasBody && wantsLength(method)) added = `Content-Length: 0\r\n${added}`
   const plain = forwardedFor === '' && forwarded === '' && via === '' && proto === 'http' && port === ''
   if (plain && forwardedHost === host) {
     // What is said of most requests of a connection is the same.
@@ -166,11 +164,11 @@ function forwardedText(rules: RequestRules, peer: Peer, host: string, minorVersi
 }
 
 /**
- * What a request without a body declares where its method means something by one (RFC 9110 section 8.6): some servers
- * answer 411 to silence.
+ * Whether a request without a body says so, because its method means something by one (RFC 9110 section 8.6): some
+ * servers answer 411 to silence.
  */
-export function bodylessLength(method: string | undefined): string | undefined {
-  return method === 'POST' || method === 'PUT' || method === 'PATCH' ? '0' : undefined
+function wantsLength(method: string): boolean {
+  return method === 'POST' || method === 'PUT' || method === 'PATCH'
 }
 
 /** RFC 7239 section 4: one element for this hop; an IPv6 address is bracketed and quoted. */

@@ -1,6 +1,6 @@
 /** The response head as the client gets it: the upstream's fields in their order and case, less those of its hop. */
 import type { HeaderRules } from '../config/config.ts'
-import type { UpstreamHead } from '../upstream/response-head.ts'
+import type { UpstreamHead } from '../http1/response-head.ts'
 import { dropListed } from './request-head.ts'
 
 type Action = 'drop' | 'connection' | 'content-length'

@@ -1,12 +1,18 @@
 /**
- * The request body on its way to the upstream: from the client's request to the upstream's connection, chunk by chunk.
+ * The request body on its way to the upstream: from the client's connection to the upstream's, chunk by chunk.
  *
  * It reads ahead, up to `READ_AHEAD_BYTES`, while the exchange still waits for its slot: a client is noticed to leave
  * only while it is read from (stack fact 5), and a small body is then received for good.
  */
-import type { IncomingMessage } from 'node:http'
+import { giveBack } from '../read-buffer.ts'
 import type { BodySink, RequestBodySource } from '../upstream/request.ts'
 import { hasForbiddenTrailer } from './trailers.ts'
+
+/** Where it comes from: read no more for a while, or on. */
+export interface UploadSource {
+  pause(): void
+  resume(): void
+}
 
 export interface UploadEvents {
   /** The upstream takes bytes, so we want some from the client. */
@@ -25,7 +31,7 @@ const READ_AHEAD_BYTES = 256 * 1024
 export class Upload implements RequestBodySource {
   /** Every byte of the body has been received. */
   complete = false
-  readonly #from: IncomingMessage
+  readonly #from: UploadSource
   readonly #events: UploadEvents
   /** What was read ahead. */
   #ahead: Buffer[] = []
@@ -35,11 +41,9 @@ export class Upload implements RequestBodySource {
   #held = false
   #stopped = false
 
-  constructor(from: IncomingMessage, events: UploadEvents) {
+  constructor(from: UploadSource, events: UploadEvents) {
     this.#from = from
     this.#events = events
-    from.on('data', this.#onData)
-    from.on('end', this.#onEnd)
   }
 
   start(sink: BodySink): void {
@@ -55,7 +59,8 @@ export class Upload implements RequestBodySource {
   held(): void {
     if (this.#held || this.#stopped) return
     this.#held = true
-    this.#from.pause()
+    // What comes behind the body is not ours; who reads on learns whether the client leaves.
+    if (!this.complete) this.#from.pause()
     this.#events.uploadHeld()
   }
 
@@ -63,18 +68,17 @@ export class Upload implements RequestBodySource {
     if (!this.#held || this.#stopped) return
     this.#held = false
     this.#events.uploadWanted()
-    if (!this.complete) this.#from.resume()
+    this.#from.resume()
   }
 
-  /** Leaves the client's request alone: whoever ends the exchange decides what becomes of the rest of the body. */
+  /** Whoever ends the exchange decides what becomes of the rest of the body. */
   stop(): void {
     this.#stopped = true
     this.#ahead = []
-    this.#from.off('data', this.#onData)
-    this.#from.off('end', this.#onEnd)
   }
 
-  readonly #onData = (chunk: Buffer): void => {
+  received(chunk: Buffer): void {
+    if (this.#stopped) return
     this.#events.uploadReceived(chunk.length)
     // The limit may have been passed just now.
     if (this.#stopped) return
@@ -82,17 +86,25 @@ export class Upload implements RequestBodySource {
       this.#sink.write(chunk)
       return
     }
-    this.#ahead.push(chunk)
+    this.#ahead.push(Buffer.from(chunk))
     this.#aheadBytes += chunk.length
     if (this.#aheadBytes >= READ_AHEAD_BYTES) this.#from.pause()
   }
 
-  readonly #onEnd = (): void => {
-    if (hasForbiddenTrailer(this.#from.rawTrailers)) {
+  /** All of one large read was told. @param buffer what it was read into */
+  readOver(buffer: Buffer): void {
+    if (this.#sink !== undefined) this.#sink.readOver(buffer)
+    else giveBack(buffer)
+  }
+
+  ended(trailers: readonly string[]): void {
+    if (this.#stopped) return
+    if (hasForbiddenTrailer(trailers)) {
       this.#events.uploadMalformed(new Error('a forbidden trailer field'))
       return
     }
     this.complete = true
+    this.#from.resume()
     this.#events.uploadComplete()
     if (!this.#stopped) this.#sink?.end()
   }

@@ -3,13 +3,14 @@
  * words of the gateway.
  */
 import type { Socket } from 'node:net'
+import { notHttp } from '../http1/fields.ts'
+import type { UpstreamHead } from '../http1/response-head.ts'
 import type { Outcome } from '../outcome.ts'
 import { Place } from '../roster.ts'
 import type { Borrower } from '../upstream/borrower.ts'
 import type { Connection } from '../upstream/connection.ts'
 import type { DialStage } from '../upstream/dial.ts'
 import type { UpstreamRequest } from '../upstream/request.ts'
-import { notHttp, type UpstreamHead } from '../upstream/response-head.ts'
 import type { Upstream, Waiter } from '../upstream/upstream.ts'
 import { classify } from './failure.ts'
 import { hasForbiddenTrailer, isMostlyFraming } from './trailers.ts'

@@ -1,18 +1,18 @@
 /** The route of the self-probe: what every other request goes through, up to where an upstream would be asked. */
-import type { IncomingMessage, ServerResponse } from 'node:http'
-import type { ClientConnection, ConnectionUser } from '../exchange/client-connection.ts'
+import type { ClientConnection } from '../exchange/client-connection.ts'
+import { ClientSide } from '../exchange/client-side.ts'
 import type { Shared } from '../exchange/route.ts'
+import type { ClientHead } from '../http1/request-head.ts'
 import { type ExchangeRecord, Whereabouts } from '../observe/record.ts'
 import type { RouteMetrics } from '../observe/route-metrics.ts'
+import { ANSWERED } from './refusal.ts'
 
-const PROBE: ConnectionUser = { clientEnded: () => {}, clientMalformed: () => false }
 const NOT_REACHED = -1
 const WHERE = new Whereabouts()
 
 /** @param logged whether it gets an access line: the path in it is not the true one, which is a secret */
 export function answerProbe(
-  req: IncomingMessage,
-  res: ServerResponse,
+  request: ClientHead,
   connection: ClientConnection,
   metrics: RouteMetrics,
   shared: Shared,
@@ -21,18 +21,25 @@ export function answerProbe(
   const began = performance.now()
   const requestId = shared.newId()
   shared.ledger.requests.opened++
-  connection.busy(PROBE)
-  res.writeHead(204, { 'X-Request-Id': requestId })
-  res.end()
-  res.on('close', () => connection.idle(PROBE))
+  const client = new ClientSide(request, connection, ANSWERED)
+  connection.busy(ANSWERED)
+  client.respond({
+    status: 204,
+    statusText: '',
+    headers: ['X-Request-Id', requestId],
+    contentLength: -1,
+    dated: false,
+  })
+  client.flush()
+  connection.over(ANSWERED)
   const record: ExchangeRecord = {
     requestId,
     routeName: metrics.name,
     upstreamName: '',
     where: WHERE,
     endpointUrl: '',
-    method: req.method ?? '',
-    host: req.headers.host ?? '',
+    method: request.method,
+    host: request.host,
     path: '/_selfprobe',
     proto: 'HTTP/1.1',
     clientAddress: connection.peer.address,

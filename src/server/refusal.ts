@@ -1,13 +1,13 @@
 /** Exchanges that end before they have a route: unreadable, unroutable. They leave a record like any other. */
-import type { IncomingMessage, ServerResponse } from 'node:http'
-import { STATUS_CODES } from 'node:http'
 import type { ClientConnection, ConnectionUser } from '../exchange/client-connection.ts'
-import { linger, lingerOnClose } from '../exchange/linger.ts'
+import { type ClientEvents, ClientSide } from '../exchange/client-side.ts'
 import { problem } from '../exchange/problem.ts'
 import type { Shared } from '../exchange/route.ts'
+import type { ClientHead } from '../http1/request-head.ts'
 import { type ExchangeRecord, Whereabouts } from '../observe/record.ts'
 import { NO_ROUTE, type RouteMetrics } from '../observe/route-metrics.ts'
 import { OUTCOMES, type Outcome, type Stage, type TimeoutName } from '../outcome.ts'
+import { isWebSocketUpgrade } from '../websocket/switching.ts'
 
 export interface Refusal {
   readonly outcome: Outcome
@@ -25,12 +25,44 @@ export interface Refusal {
   readonly close?: boolean
 }
 
-const WHERE = new Whereabouts()
+export const NO_SUCH_PATH: Refusal = { outcome: 'no_route', stage: 'route' }
 
-/** Holds the connection while a refusal is written: pipelined requests wait for their turn, as behind an exchange. */
-const REFUSED: ConnectionUser = {
+/** A request that was read, and cannot be forwarded all the same. Nothing that comes after it is believed. */
+export function malformed(why: string): Refusal {
+  const error = Object.assign(new Error(why), { code: 'HOPGATE_MALFORMED' })
+  return { outcome: 'bad_request', stage: 'request_headers', error, close: true }
+}
+
+const WHERE = new Whereabouts()
+const UNREACHED = -1
+
+/** Of what could not be read, nothing is known. */
+const UNREAD: ClientHead = {
+  method: '',
+  target: '',
+  minorVersion: 1,
+  headers: [],
+  host: '',
+  contentLength: -1,
+  chunked: false,
+  hasBody: false,
+  keepAlive: true,
+  expectsContinue: false,
+  upgrade: '',
+}
+
+/** On a connection whose request gets an answer of the gateway's own, and nothing else. */
+export const ANSWERED: ConnectionUser & ClientEvents = {
+  bodyData: () => {},
+  bodyRead: () => {},
+  bodyEnd: () => {},
+  clientMalformed: () => {},
   clientEnded: () => {},
-  clientMalformed: () => false,
+  clientClosed: () => {},
+  clientGone: () => {},
+  clientDelivered: () => {},
+  clientBlocked: () => {},
+  clientDrained: () => {},
 }
 
 export class Refuser {
@@ -42,68 +74,40 @@ export class Refuser {
     this.#metrics = metrics
   }
 
-  /** Answers a request that was read. */
-  refuse(req: IncomingMessage, res: ServerResponse, connection: ClientConnection, why: Refusal): void {
+  /** @param request undefined: what came could not be read as one */
+  refuse(connection: ClientConnection, why: Refusal, request?: ClientHead): void {
     const requestId = this.#shared.newId()
     const reply = problem(why.outcome, why.status ?? OUTCOMES[why.outcome].status, why.stage, requestId)
     if (why.allow !== undefined) reply.headers.push('Allow', why.allow.join(', '))
-    const bodyComing = req.headers['transfer-encoding'] !== undefined || Number(req.headers['content-length'] ?? 0) > 0
-    const unread = bodyComing && !req.complete
-    connection.busy(REFUSED)
-    if (why.close === true || unread || this.#shared.closing) {
-      connection.closing = true
-      connection.answered = true
-      reply.headers.push('Connection', 'close')
-      lingerOnClose(connection.socket)
-    }
-    res.writeHead(reply.status, reply.headers)
-    res.end(req.method === 'HEAD' ? undefined : reply.body)
-    res.on('close', () => connection.idle(REFUSED))
-    const query = (req.url ?? '').indexOf('?')
-    this.#record(why, reply.status, reply.body.length, requestId, {
-      method: req.method ?? '',
-      host: req.headers.host ?? '',
-      path: query === -1 ? (req.url ?? '') : (req.url ?? '').slice(0, query),
-      proto: `HTTP/${req.httpVersion}`,
-      clientAddress: connection.peer.address,
-    })
-  }
-
-  /** Answers, on the bare socket, a request that could not be read. */
-  refuseRaw(connection: ClientConnection, why: Refusal, method = '', path = ''): void {
-    const { socket } = connection
-    if (connection.answered) return
-    connection.answered = true
-    const requestId = this.#shared.newId()
-    const reply = problem(why.outcome, why.status ?? OUTCOMES[why.outcome].status, why.stage, requestId)
-    if (why.allow !== undefined) reply.headers.push('Allow', why.allow.join(', '))
-    let head = `HTTP/1.1 ${reply.status} ${STATUS_CODES[reply.status] ?? 'Error'}\r\n`
-    for (let i = 0; i < reply.headers.length; i += 2) head += `${reply.headers[i]}: ${reply.headers[i + 1]}\r\n`
-    socket.write(`${head}Connection: close\r\n\r\n`)
-    socket.write(reply.body)
-    linger(socket)
-    this.#record(why, reply.status, reply.body.length, requestId, {
-      method,
-      host: '',
-      path,
-      proto: '',
-      clientAddress: connection.peer.address,
-    })
+    const client = new ClientSide(request ?? UNREAD, connection, ANSWERED)
+    // What follows a request for WebSocket is no HTTP, whatever it is answered.
+    const noHttpBehind = request === undefined || isWebSocketUpgrade(request)
+    if (why.close === true || noHttpBehind || this.#shared.closing) client.closeAfterwards()
+    connection.busy(ANSWERED)
+    client.reply(reply)
+    connection.over(ANSWERED)
+    this.#record(connection, why, reply.status, reply.body.length, requestId, request)
   }
 
   #record(
+    connection: ClientConnection,
     why: Refusal,
     status: number,
     txBytes: number,
     requestId: string,
-    request: Pick<ExchangeRecord, 'method' | 'host' | 'path' | 'proto' | 'clientAddress'>,
+    request: ClientHead | undefined,
   ): void {
     const { requests } = this.#shared.ledger
     requests.opened++
-    const unreached = -1
+    const target = request?.target ?? ''
+    const query = target.indexOf('?')
     const record: ExchangeRecord = {
-      ...request,
       requestId,
+      method: request?.method ?? '',
+      host: request?.host ?? '',
+      path: query === -1 ? target : target.slice(0, query),
+      proto: request === undefined ? '' : `HTTP/1.${request.minorVersion}`,
+      clientAddress: connection.peer.address,
       routeName: NO_ROUTE,
       upstreamName: '',
       where: WHERE,
@@ -119,11 +123,11 @@ export class Refuser {
       reused: false,
       attempts: 0,
       times: {
-        queue: unreached,
-        connect: unreached,
-        requestWrite: unreached,
-        responseHeaders: unreached,
-        responseBody: unreached,
+        queue: UNREACHED,
+        connect: UNREACHED,
+        requestWrite: UNREACHED,
+        responseHeaders: UNREACHED,
+        responseBody: UNREACHED,
         total: why.age ?? 0,
       },
       clientAbortAge: -1,

@@ -1,7 +1,7 @@
 /** What a connection says to whoever has borrowed it. */
 import type { Socket } from 'node:net'
+import type { UpstreamHead } from '../http1/response-head.ts'
 import type { DialEvents } from './dial.ts'
-import type { UpstreamHead } from './response-head.ts'
 
 /** Who uses a connection now: the upstream side of an exchange. */
 export interface Borrower extends DialEvents {

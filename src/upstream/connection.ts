@@ -3,6 +3,9 @@
  * says what happens to whoever has borrowed it. Nothing waits in it: the queue is the upstream's.
  */
 import type { Socket } from 'node:net'
+import { notHttp } from '../http1/fields.ts'
+import type { UpstreamHead } from '../http1/response-head.ts'
+import { type ResponseEvents, ResponseReader } from '../http1/response-reader.ts'
 import { giveBack, ReadBuffer } from '../read-buffer.ts'
 import type { Place } from '../roster.ts'
 import { sever, wasReset } from '../sever.ts'
@@ -13,8 +16,6 @@ import { type Dial, dial } from './dial.ts'
 import type { Endpoint } from './endpoint.ts'
 import { IdleClock } from './idle-clock.ts'
 import { requestText, type UpstreamRequest } from './request.ts'
-import { notHttp, type UpstreamHead } from './response-head.ts'
-import { type ResponseEvents, ResponseReader } from './response-reader.ts'
 
 export type ConnectionState = 'connecting' | 'active' | 'idle'
 

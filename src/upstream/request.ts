@@ -2,7 +2,10 @@
 
 /** Where a body goes. */
 export interface BodySink {
+  /** @param chunk gone when this returns, unless it is of a buffer that `readOver` hands over */
   write(chunk: Buffer): void
+  /** All of one large read was told. @param buffer what it was read into: given back when its pieces are away */
+  readOver(buffer: Buffer): void
   /** That was all of it. */
   end(): void
 }

@@ -17,9 +17,7 @@ export class EarlyBytes {
     this.#tooMany = tooMany
   }
 
-  /** @param head came in the same segment as the request */
-  begin(head: Buffer): void {
-    if (head.length > 0) this.#take(head)
+  begin(): void {
     this.#socket.on('data', this.#take)
   }
 

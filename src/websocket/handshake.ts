@@ -4,11 +4,10 @@
  * gateway is the client of one handshake and the server of the other.
  */
 import { createHash, randomBytes } from 'node:crypto'
-import type { IncomingHttpHeaders } from 'node:http'
 import type { ResponseRules } from '../exchange/response-head.ts'
 import type { BoundRoute } from '../exchange/route.ts'
+import type { UpstreamHead } from '../http1/response-head.ts'
 import type { UpstreamRequest } from '../upstream/request.ts'
-import type { UpstreamHead } from '../upstream/response-head.ts'
 import { switchingHead } from './switching.ts'
 
 export interface Switch {
@@ -26,13 +25,18 @@ export interface ClientHandshake {
 }
 
 /** @returns what is wrong, as a sentence, where it cannot succeed */
-export function clientHandshake(mode: 'tunnel' | 'relay', headers: IncomingHttpHeaders): ClientHandshake | string {
+export function clientHandshake(mode: 'tunnel' | 'relay', headers: readonly string[]): ClientHandshake | string {
   if (mode === 'tunnel') return TUNNEL
   // RFC 6455 section 4.2.1. A tunnel leaves the judgement to the upstream.
-  if (headers['sec-websocket-version'] !== VERSION) return 'not version 13 of WebSocket'
-  const key = headers['sec-websocket-key'] ?? ''
+  if (fieldOf(headers, 'sec-websocket-version') !== VERSION) return 'not version 13 of WebSocket'
+  const key = fieldOf(headers, 'sec-websocket-key')
   if (!KEY.test(key)) return 'not a Sec-WebSocket-Key'
-  return new RelayHandshake(key, headers['sec-websocket-protocol'])
+  return new RelayHandshake(key, fieldOf(headers, 'sec-websocket-protocol'))
+}
+
+/** Of a field that is there several times, all of them (RFC 9110 section 5.3). */
+function fieldOf(headers: readonly string[], name: string): string {
+  return headers.filter((_, i) => i % 2 === 1 && (headers[i - 1] as string).toLowerCase() === name).join(', ')
 }
 
 /** The request for the upstream. @param clientHost what the client named */
@@ -41,7 +45,7 @@ export function handshakeRequest(
   target: string,
   headers: string[],
   added: string,
-  clientHost: string | undefined,
+  clientHost: string,
 ): UpstreamRequest {
   const { host } = config.rewrite
   return {
@@ -79,9 +83,9 @@ export class RelayHandshake implements ClientHandshake {
   readonly #offered: readonly string[]
   #ownKey = ''
 
-  constructor(clientKey: string, protocols: string | undefined) {
+  constructor(clientKey: string, protocols: string) {
     this.#clientKey = clientKey
-    this.#offered = protocols === undefined ? [] : protocols.split(',').map(each => each.trim())
+    this.#offered = protocols === '' ? [] : protocols.split(',').map(each => each.trim())
   }
 
   /** For the first attempt and for each reconnection: a fresh key every time. */

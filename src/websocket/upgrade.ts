@@ -2,7 +2,6 @@
  * The life of a request that asks for WebSocket: the handshake, which is an exchange like any other (the same slots,
  * timeouts and outcomes), and then, once the upstream has said 101, a session. One exit, as in an exchange.
  */
-import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 import type { ClientConnection, ConnectionUser } from '../exchange/client-connection.ts'
 import { type ClientEvents, ClientSide } from '../exchange/client-side.ts'
@@ -13,12 +12,14 @@ import type { BoundRoute, InFlight } from '../exchange/route.ts'
 import { Timeline } from '../exchange/timeline.ts'
 import { type TimeoutEvents, Timeouts } from '../exchange/timeouts.ts'
 import { type UpstreamEvents, UpstreamSide } from '../exchange/upstream-side.ts'
+import { NOT_HTTP } from '../http1/fields.ts'
+import type { ClientHead } from '../http1/request-head.ts'
+import type { UpstreamHead } from '../http1/response-head.ts'
 import type { Outcome, Stage, TimeoutName } from '../outcome.ts'
 import type { Place } from '../roster.ts'
 import type { Connection } from '../upstream/connection.ts'
 import type { DialStage } from '../upstream/dial.ts'
 import type { UpstreamRequest } from '../upstream/request.ts'
-import { NOT_HTTP, type UpstreamHead } from '../upstream/response-head.ts'
 import { EarlyBytes } from './early-bytes.ts'
 import { NO_CLOSE_FRAME } from './frame-watch.ts'
 import { type ClientHandshake, clientHandshake, handshakeRequest } from './handshake.ts'
@@ -36,7 +37,6 @@ export class Upgrade implements ClientEvents, UpstreamEvents, TimeoutEvents, Con
   readonly #target: string
   readonly #head: RequestHead
   readonly #client: ClientSide
-  readonly #res: ServerResponse
   readonly #upstream: UpstreamSide
   readonly #timeouts: Timeouts
   readonly #timeline = new Timeline(now())
@@ -56,46 +56,36 @@ export class Upgrade implements ClientEvents, UpstreamEvents, TimeoutEvents, Con
   #closed = false
   #place: Place<InFlight> | undefined
 
-  /** @param res on the client's socket, which Node's parser has let go of */
-  constructor(
-    route: BoundRoute,
-    req: IncomingMessage,
-    res: ServerResponse,
-    connection: ClientConnection,
-    target: string,
-  ) {
+  constructor(route: BoundRoute, request: ClientHead, connection: ClientConnection, target: string) {
     const { isTrusted, newId, ledger, table } = route.shared
     const query = target.indexOf('?')
     this.route = route
     this.path = query === -1 ? target : target.slice(0, query)
     this.#target = target
-    const host = req.headers.host ?? ''
-    const { peer } = connection
-    this.#head = requestHead(req.rawHeaders, route.requestRules, peer, isTrusted, host, undefined, newId, 1)
-    this.#client = new ClientSide(req, res, connection, false, this)
-    this.#res = res
+    this.#head = requestHead(request, route.requestRules, connection.peer, isTrusted, newId)
+    this.#client = new ClientSide(request, connection, this)
     this.#upstream = new UpstreamSide(route.upstream, this)
     this.#timeouts = new Timeouts(route.limits, ledger.timers, table, this)
     this.#early = new EarlyBytes(connection.socket, error => {
       if (!this.#refused) this.#end('bad_request', 'request_headers', error)
     })
-    // Whatever is answered but 101 is the last on this connection: its parser is gone.
+    // Whatever is answered but 101 is the last on this connection, which has left HTTP.
     this.#client.closeAfterwards()
   }
 
-  /** @param head what the client sent behind its request, in the same segment */
-  begin(head: Buffer): void {
+  begin(): void {
     const { route } = this
     const { shared, inflight, websocket } = route
     const refusal = refusedAtOnce(route, this.#head.looped)
     shared.ledger.requests.opened++
     this.#place = inflight.add(this)
     this.#client.connection.busy(this)
+    this.#client.connection.upgrade()
     if (websocket === null || refusal !== undefined) {
       this.#end(refusal ?? 'upgrade_failed', 'route')
       return
     }
-    const handshake = clientHandshake(websocket.config.mode, this.#client.req.headers)
+    const handshake = clientHandshake(websocket.config.mode, this.#client.request.headers)
     if (typeof handshake === 'string') {
       this.#end('bad_request', 'request_headers', Object.assign(new Error(handshake), { code: 'HOPGATE_MALFORMED' }))
       return
@@ -104,8 +94,8 @@ export class Upgrade implements ClientEvents, UpstreamEvents, TimeoutEvents, Con
     this.#timeouts.requestReceived(this.#timeline.started)
     this.#timeline.asked = this.#timeline.started
     this.#stage = 'queue'
-    this.#early.begin(head)
-    if (this.#outcome === undefined) this.#upstream.start(this.#request(handshake))
+    this.#early.begin()
+    this.#upstream.start(this.#request(handshake))
   }
 
   drain(): void {
@@ -131,7 +121,7 @@ export class Upgrade implements ClientEvents, UpstreamEvents, TimeoutEvents, Con
   }
 
   get method(): string {
-    return this.#client.req.method ?? ''
+    return this.#client.request.method
   }
 
   get endpointUrl(): string {
@@ -183,18 +173,23 @@ export class Upgrade implements ClientEvents, UpstreamEvents, TimeoutEvents, Con
     this.#upstream.resume()
   }
 
-  clientHeadRefused(error: Error): void {
-    this.#end('protocol_error', 'response_headers', error)
-  }
-
   clientEnded(): void {
     // In an open tunnel a FIN is one direction's end. Before that the client has left.
     if (this.#session === undefined && !this.#client.ended) this.#client.lost()
   }
 
-  clientMalformed(): boolean {
-    return false
+  clientClosed(): void {
+    if (this.#session === undefined) this.#client.lost()
   }
+
+  // A request for WebSocket has no body, and what follows it is no HTTP.
+  clientMalformed(): void {}
+
+  bodyData(): void {}
+
+  bodyRead(): void {}
+
+  bodyEnd(): void {}
 
   // ---- the upstream hop ----
 
@@ -271,7 +266,6 @@ export class Upgrade implements ClientEvents, UpstreamEvents, TimeoutEvents, Con
     this.#stage = 'tunnel'
     this.#client.statusSent = 101
     const early = this.#early.end()
-    this.#res.detachSocket(socket)
     socket.write(headText(head.headers), 'latin1')
     websocket.metrics.open++
     this.#session = openSession(
@@ -314,7 +308,7 @@ export class Upgrade implements ClientEvents, UpstreamEvents, TimeoutEvents, Con
       this.#target,
       handshake.prepare(this.#head.headers),
       this.#head.added,
-      this.#client.req.headers.host,
+      this.#client.request.host,
     )
   }
 
@@ -395,6 +389,6 @@ export class Upgrade implements ClientEvents, UpstreamEvents, TimeoutEvents, Con
     )
     route.metrics.finished(record)
     shared.finished(record)
-    this.#client.connection.idle(this)
+    this.#client.connection.over(this)
   }
 }

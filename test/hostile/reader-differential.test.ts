@@ -10,8 +10,9 @@ import { test } from 'node:test'
 import { setImmediate as turn } from 'node:timers/promises'
 import { isDeepStrictEqual } from 'node:util'
 import { hasForbiddenTrailer } from '../../src/exchange/trailers.ts'
-import { NOT_HTTP, type UpstreamHead } from '../../src/upstream/response-head.ts'
-import { ResponseReader } from '../../src/upstream/response-reader.ts'
+import { NOT_HTTP } from '../../src/http1/fields.ts'
+import type { UpstreamHead } from '../../src/http1/response-head.ts'
+import { ResponseReader } from '../../src/http1/response-reader.ts'
 
 const SEED = 20261120
 const MESSAGES = 40_000

@@ -1,7 +1,7 @@
 /** A reader of responses, and all that it tells of one message. */
 import assert from 'node:assert/strict'
-import type { parseHead } from '../../src/upstream/response-head.ts'
-import { ResponseReader } from '../../src/upstream/response-reader.ts'
+import type { parseHead } from '../../src/http1/response-head.ts'
+import { ResponseReader } from '../../src/http1/response-reader.ts'
 
 export interface Request {
   /** Default GET. */

@@ -1,8 +1,9 @@
 /** The reader of responses, from bytes to events: every framing, and every place where a read may have cut the message. */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { NOT_HTTP, parseHead } from '../../src/upstream/response-head.ts'
-import { ResponseReader } from '../../src/upstream/response-reader.ts'
+import { NOT_HTTP } from '../../src/http1/fields.ts'
+import { parseHead } from '../../src/http1/response-head.ts'
+import { ResponseReader } from '../../src/http1/response-reader.ts'
 import { byteByByte, piece, type Request, read, type Told } from './reading.ts'
 
 const OK = 'HTTP/1.1 200 OK\r\n'

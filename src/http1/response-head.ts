@@ -1,17 +1,9 @@
-/**
- * The head of a response, taken apart. As strict as RFC 9112 is where two readers could disagree about what was said:
- * what is not a head of HTTP/1 in every detail is refused, and no guess is made.
- */
+/** The head of a response, taken apart (RFC 9112 section 4). */
 
-/** The code of what is no HTTP, or none that was asked for. */
-export const NOT_HTTP = 'HOPGATE_NOT_HTTP'
+import { CR, isLike, LF, lengthOf, notHttp, parseFields, SPACE, says, TEXT } from './fields.ts'
 
 /** More than any application sends; Envoy's limit is 100. */
-const MAX_FIELDS = 256
-
-export function notHttp(what: string): Error {
-  return Object.assign(new Error(what), { code: NOT_HTTP })
-}
+export const MAX_FIELDS = 256
 
 export interface UpstreamHead {
   readonly status: number
@@ -26,17 +18,6 @@ export interface UpstreamHead {
   /** The upstream's own idle timeout, of its `Keep-Alive`, seconds; -1: not said. */
   readonly keepAliveHint: number
 }
-
-/** RFC 9110 section 5.6.2. */
-const TOKEN = table("!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
-/** RFC 9110 section 5.5: no control characters but the tab. */
-const TEXT = new Uint8Array(256).map((_, code) => (code === 9 || (code >= 0x20 && code !== 0x7f) ? 1 : 0))
-
-const TAB = 9
-const LF = 10
-const CR = 13
-const SPACE = 32
-const COLON = 58
 
 /** How many characters of a head must be right from the first: `HTTP/1.1 200`. */
 const STATUS_LINE_BEGINS = 'HTTP/1.'
@@ -78,7 +59,7 @@ export function parseHead(text: string): UpstreamHead {
   if (text.charCodeAt(at) !== CR || text.charCodeAt(at + 1) !== LF) throw notHttp('not a status line')
   const statusText = text.slice(reasonAt, at)
 
-  const headers = parseFields(text, at + 2)
+  const headers = parseFields(text, at + 2, MAX_FIELDS)
   let contentLength = -1
   let chunked = false
   let connection = ''
@@ -97,8 +78,9 @@ export function parseHead(text: string): UpstreamHead {
       case 14:
         if (!isLike(name, 'content-length')) break
         // RFC 9112 section 6.3: several that differ, or one that is no number, cannot be relayed.
-        if (name[7] !== '-' || contentLength !== -1 || !/^(?:0|[1-9]\d{0,14})$/.test(value)) throw ambiguous()
-        contentLength = Number(value)
+        if (name[7] !== '-' || contentLength !== -1) throw ambiguous()
+        contentLength = lengthOf(value)
+        if (contentLength === -1) throw ambiguous()
         break
       case 17:
         if (!isLike(name, 'transfer-encoding')) break
@@ -119,48 +101,8 @@ export function parseHead(text: string): UpstreamHead {
   return { status, statusText, headers, contentLength, chunked, keepAlive, keepAliveHint }
 }
 
-/**
- * The fields of a head or of a trailer section: flat, name and value in turn.
- * @param text ends with a CRLF
- * @throws an error with the code `NOT_HTTP`
- */
-export function parseFields(text: string, from: number): string[] {
-  const fields: string[] = []
-  let at = from
-  while (at < text.length) {
-    const nameAt = at
-    while (TOKEN[text.charCodeAt(at)] === 1) at++
-    // A name that is empty, a folded line (RFC 9112 section 5.2), white space before the colon (section 5.1).
-    if (at === nameAt || text.charCodeAt(at) !== COLON) throw notHttp('not a header field')
-    const name = text.slice(nameAt, at)
-    do at++
-    while (isBlank(text.charCodeAt(at)))
-    const valueAt = at
-    while (TEXT[text.charCodeAt(at)] === 1) at++
-    if (text.charCodeAt(at) !== CR || text.charCodeAt(at + 1) !== LF) throw notHttp('not a header field')
-    let end = at
-    // A tab stays: before some readers `chunked\t` is a coding, before others it is none.
-    while (end > valueAt && text.charCodeAt(end - 1) === SPACE) end--
-    fields.push(name, text.slice(valueAt, end))
-    at += 2
-  }
-  if (fields.length > 2 * MAX_FIELDS) throw notHttp(`more than ${MAX_FIELDS} header fields`)
-  return fields
-}
-
 function ambiguous(): Error {
   return notHttp('the framing of the response is ambiguous')
-}
-
-/** Framing to whoever maps `_` to `-`, and none to whoever does not. */
-function isLike(name: string, framing: string): boolean {
-  return name.toLowerCase().replace('_', '-') === framing
-}
-
-function says(connection: string, token: string): boolean {
-  if (connection === '') return false
-  const lower = connection.toLowerCase()
-  return lower === token || lower.split(',').some(each => each.trim() === token)
 }
 
 function hintOf(value: string): number {
@@ -168,16 +110,6 @@ function hintOf(value: string): number {
   return seconds === undefined ? -1 : Number(seconds)
 }
 
-function isBlank(code: number): boolean {
-  return code === SPACE || code === TAB
-}
-
 function isDigit(code: number): boolean {
   return code >= 48 && code <= 57
-}
-
-function table(characters: string): Uint8Array {
-  const codes = new Uint8Array(256)
-  for (const character of characters) codes[character.charCodeAt(0)] = 1
-  return codes
 }
