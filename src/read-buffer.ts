@@ -2,7 +2,6 @@
  * What requests and responses are read into. Left to itself, Node makes a buffer of 64 KB for every read; V8 counts them as external
  * memory and collects garbage because of them: half of what a response of 256 KB cost (docs/benchmarks.md).
  */
-import { Socket, type SocketConstructorOpts } from 'node:net'
 
 /** One for all connections, as a read is over before the next begins: as long as most heads with a small body. */
 const shared = Buffer.allocUnsafeSlow(16 * 1024)
@@ -13,40 +12,12 @@ const MOST_SPARE = 32
 /** Smaller ones are pieces of Node's own pool. */
 const NODE_POOLS_BYTES = 4096
 
-/** What a socket asks for and tells when it reads into buffers of ours; as `onread` of `net.connect`. */
+/** What a socket asks for and tells that reads into these: the `onread` of `net.connect`. */
 export interface OnRead {
   /** What the next read goes into. */
   buffer(): Uint8Array
   /** @returns false where the socket should be read no more for now */
   callback(length: number, buffer: Uint8Array): boolean
-}
-
-/**
- * Node offers `onread` to sockets that dial, and not to those that a server accepts, although they are the same: this sets
- * what the option sets (lib/net.js, initSocketHandle; test/facts holds it).
- * @returns false where this Node does it in another way: the bytes come as `data` then
- */
-export function readInto(socket: Socket, { buffer, callback }: OnRead): boolean {
-  const { _handle: handle } = socket as unknown as { _handle: { useUserBuffer?(first: Uint8Array): void } | null }
-  if (ONREAD === undefined || handle?.useUserBuffer === undefined) return false
-  const first = buffer()
-  const carrier = socket as unknown as Record<symbol, unknown>
-  carrier[ONREAD.buffer] = first
-  carrier[ONREAD.next] = buffer
-  carrier[ONREAD.callback] = callback
-  handle.useUserBuffer(first)
-  return true
-}
-
-const ONREAD = findOnRead()
-
-function findOnRead(): { buffer: symbol; next: symbol; callback: symbol } | undefined {
-  const socket = new Socket({ onread: { buffer: () => shared, callback: () => true } } as SocketConstructorOpts)
-  const named = (name: string): symbol | undefined =>
-    Object.getOwnPropertySymbols(socket).find(({ description }) => description === name)
-  const [first, next, callback] = [named('kBuffer'), named('kBufferGen'), named('kBufferCb')]
-  if (first === undefined || next === undefined || callback === undefined) return undefined
-  return { buffer: first, next, callback }
 }
 
 const spare: Buffer[] = []

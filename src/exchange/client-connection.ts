@@ -3,7 +3,7 @@ import type { Socket } from 'node:net'
 import { notHttp } from '../http1/fields.ts'
 import type { ClientHead } from '../http1/request-head.ts'
 import { type RequestEvents, RequestReader } from '../http1/request-reader.ts'
-import { giveBack, ReadBuffer, readInto } from '../read-buffer.ts'
+import { giveBack, type OnRead, ReadBuffer } from '../read-buffer.ts'
 import type { Place } from '../roster.ts'
 import { ConnectionClock } from './connection-clock.ts'
 import { linger } from './linger.ts'
@@ -80,13 +80,18 @@ export class ClientConnection implements RequestEvents, Watched {
   /** It has said that it will send no other request. */
   #lastByClient = false
   #upgraded = false
+  #prompt = false
   #paused = false
   /** What came behind the present request. */
   #waiting: Buffer | undefined
 
-  constructor(socket: Socket, peer: Peer, limits: ConnectionLimits, vanished: Vanished, events: ConnectionEvents) {
-    this.socket = socket
-    this.peer = peer
+  /** @param open makes the socket, which tells at once what it reads */
+  constructor(
+    open: (onread: OnRead) => { readonly socket: Socket; readonly peer: Peer },
+    limits: ConnectionLimits,
+    vanished: Vanished,
+    events: ConnectionEvents,
+  ) {
     this.#events = events
     this.#vanished = vanished
     this.#reader = new RequestReader(this, limits.headBytes)
@@ -94,11 +99,12 @@ export class ClientConnection implements RequestEvents, Watched {
     this.flushed = error => {
       if (!error) this.#response?.flushed()
     }
-    const reads = readInto(socket, {
+    const { socket, peer } = open({
       buffer: () => this.#buffer.next(this.#reader.inBody && !this.#paused),
       callback: (length, buffer) => this.#readInto(length, buffer),
     })
-    if (!reads) socket.on('data', bytes => void (this.#upgraded || this.#read(bytes)))
+    this.socket = socket
+    this.peer = peer
     // The one moment at which Node still knows what was never delivered; at `close` every counter reads 0 (measured).
     socket.on('error', () => {
       this.lostBytes = socket.writableLength
@@ -143,6 +149,13 @@ export class ClientConnection implements RequestEvents, Watched {
     if (this.#response === undefined) this.#next()
   }
 
+  /** What is written leaves at once from now on: Nagle's algorithm would hold back the end of it (RFC 9293 section 3.7.4). */
+  promptly(): void {
+    if (this.#prompt) return
+    this.#prompt = true
+    this.socket.setNoDelay(true)
+  }
+
   /** Reads no more of a body for now. */
   pause(): void {
     this.#paused = true
@@ -158,6 +171,7 @@ export class ClientConnection implements RequestEvents, Watched {
   /** The connection leaves HTTP: its socket is a stream from now on, with what came behind the request. */
   upgrade(): void {
     this.#upgraded = true
+    this.promptly()
   }
 
   // ---- what is read ----
@@ -270,7 +284,9 @@ export class ClientConnection implements RequestEvents, Watched {
   #close(): void {
     const { socket } = this
     this.#clock.stop()
-    if (this.#lastByClient && !this.#reader.inBody && this.#waiting === undefined) socket.destroy()
+    const quiet = this.#lastByClient && !this.#reader.inBody && this.#waiting === undefined
+    // Not within the callback of a write: Node would make an error, with its stack, for writes that are not there (4 us).
+    if (quiet) process.nextTick(destroy, socket)
     else linger(socket)
   }
 
@@ -289,4 +305,8 @@ export class ClientConnection implements RequestEvents, Watched {
     this.user?.clientClosed()
     this.#events.closed(this)
   }
+}
+
+function destroy(socket: Socket): void {
+  socket.destroy()
 }

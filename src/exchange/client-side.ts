@@ -74,14 +74,18 @@ export class ClientSide implements Writer {
 
   /** Invites the body of a client that sent `Expect: 100-continue`. */
   inviteBody(): void {
-    if (this.canAnswer) this.#socket.write('HTTP/1.1 100 Continue\r\n\r\n', 'latin1')
+    if (!this.canAnswer) return
+    this.connection.promptly()
+    this.#socket.write('HTTP/1.1 100 Continue\r\n\r\n', 'latin1')
   }
 
   /** Relays an interim response; HTTP/1.0 knows none (RFC 9110 section 15.2). */
   interim(status: number, headers: readonly string[]): void {
     if (!this.canAnswer || this.request.minorVersion === 0) return
     const text = interimText(status, headers)
-    if (text !== undefined) this.#socket.write(text, 'latin1')
+    if (text === undefined) return
+    this.connection.promptly()
+    this.#socket.write(text, 'latin1')
   }
 
   /** The final response's head. A response without a body is over with it. */
@@ -243,6 +247,8 @@ export class ClientSide implements Writer {
     this.#beginHead()
     const text = this.#text
     this.#text = ''
+    // The close pushes out what is written before it.
+    if (!this.ended || !this.connection.closing) this.connection.promptly()
     if (text !== '') {
       if (this.ended) socket.write(text, 'latin1', this.connection.flushed)
       else socket.write(text, 'latin1')

@@ -1,5 +1,5 @@
 /** The listening socket and its connections: how many, who, and what is counted of them. */
-import { createServer, type Server, type Socket } from 'node:net'
+import { createServer, type Server } from 'node:net'
 import type { ListenConfig } from '../config/config.ts'
 import { ClientConnection, type ConnectionEvents, type ConnectionLimits } from '../exchange/client-connection.ts'
 import { peerOf } from '../exchange/peer.ts'
@@ -8,6 +8,7 @@ import type { Metrics } from '../observe/metrics.ts'
 import { NO_ROUTE } from '../observe/route-metrics.ts'
 import { Roster } from '../roster.ts'
 import type { SelfProbe } from '../watch/self-probe.ts'
+import { type Accepted, type Peername, socketOf, takeAccepted } from './accept.ts'
 
 export interface ListenerDeps {
   readonly shared: Shared
@@ -17,7 +18,7 @@ export interface ListenerDeps {
 }
 
 export class Listener {
-  readonly server: Server
+  readonly server: Server = createServer()
   /** The self-probe's: no clients. */
   readonly probes = new Set<ClientConnection>()
   readonly #connections = new Roster<ClientConnection>()
@@ -26,6 +27,7 @@ export class Listener {
   readonly #events: ConnectionEvents
   readonly #limits: ConnectionLimits
   #port = 0
+  #empty: (() => void) | undefined
 
   constructor(
     listen: ListenConfig,
@@ -42,13 +44,6 @@ export class Listener {
       idleClosed: overrunMs => none.timeoutFired('listen.timeouts.keepalive', overrunMs),
       closed: connection => this.#closed(connection),
     }
-    // A client's FIN is one direction's end: what follows from it is the exchange's to say, and the tunnel's.
-    this.server = createServer({ noDelay: true, allowHalfOpen: true }, socket => this.#accept(socket))
-    this.server.maxConnections = listen.maxConnections
-    this.server.on('drop', dropped => {
-      if (dropped !== undefined && deps.probe?.owns(dropped)) deps.probe.refusedAtLimit()
-      else deps.metrics.clientConnection('refused_limit')
-    })
   }
 
   /** Clients that are connected. */
@@ -62,8 +57,9 @@ export class Listener {
     const { address, backlog } = this.#listen
     await new Promise<void>((resolve, reject) => {
       server.once('error', reject)
-      server.listen({ ...address, backlog }, () => {
+      server.listen({ host: address.host, port: address.port, backlog }, () => {
         server.removeListener('error', reject)
+        takeAccepted(server, accepted => this.#accept(accepted))
         resolve()
       })
     })
@@ -75,17 +71,35 @@ export class Listener {
     for (const connection of this.#connections) if (connection.idle) connection.socket.destroy()
   }
 
-  closeAll(): void {
+  /** Destroys every connection, and is done when they are closed. */
+  async closeAll(): Promise<void> {
     for (const { socket } of [...this.#connections, ...this.probes]) socket.destroy()
+    if (this.#connections.size + this.probes.size === 0) return
+    await new Promise<void>(resolve => {
+      this.#empty = resolve
+    })
   }
 
-  #accept(socket: Socket): void {
+  #accept(accepted: Accepted): void {
     const { shared, metrics, probe } = this.#deps
-    const peer = peerOf(socket, shared.isTrusted, this.#port)
-    const connection = new ClientConnection(socket, peer, this.#limits, shared.vanished, this.#events)
-    if (probe?.owns(socket)) {
-      // Beside the limit, which is for clients.
-      this.server.maxConnections = this.#listen.maxConnections + 1
+    if (this.size >= this.#listen.maxConnections) {
+      const name: Peername = {}
+      accepted.getpeername(name)
+      accepted.close()
+      if (probe?.owns({ remotePort: name.port, remoteAddress: name.address })) probe.refusedAtLimit()
+      else metrics.clientConnection('refused_limit')
+      return
+    }
+    const connection = new ClientConnection(
+      onread => {
+        const socket = socketOf(accepted, onread)
+        return { socket, peer: peerOf(socket, shared.isTrusted, this.#port) }
+      },
+      this.#limits,
+      shared.vanished,
+      this.#events,
+    )
+    if (probe?.owns(connection.socket)) {
       this.probes.add(connection)
       return
     }
@@ -94,8 +108,7 @@ export class Listener {
   }
 
   #closed(connection: ClientConnection): void {
-    if (this.#connections.remove(connection.place)) return
-    this.probes.delete(connection)
-    this.server.maxConnections = this.#listen.maxConnections
+    if (!this.#connections.remove(connection.place)) this.probes.delete(connection)
+    if (this.#connections.size + this.probes.size === 0) this.#empty?.()
   }
 }

@@ -112,11 +112,10 @@ export async function startServer(listen: ListenConfig, deps: ServerDeps): Promi
       server.close()
       listener.closeIdle()
     },
-    close: () =>
-      new Promise<void>(resolve => {
-        listener.closeAll()
-        server.close(() => resolve())
-      }),
+    close: async () => {
+      server.close()
+      await listener.closeAll()
+    },
   }
 }
 
