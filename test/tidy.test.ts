@@ -31,7 +31,7 @@ const NEIGHBOURS = ['demo -> prove']
 
 /** Who may import a package; a folder ends with a slash. */
 const SINGLE_IMPORTERS: Readonly<Record<string, readonly string[]>> = {
-  fastify: ['src/server/', 'src/admin.ts'],
+  fastify: ['src/admin.ts'],
   pino: ['src/observe/'],
   'prom-client': ['src/observe/'],
   yaml: ['src/config/'],

@@ -96,8 +96,9 @@ export class ClientConnection implements RequestEvents, Watched {
     this.#vanished = vanished
     this.#reader = new RequestReader(this, limits.headBytes)
     this.#clock = new ConnectionClock(limits, this)
+    // To a socket that was destroyed with bytes pending, Node 20 says that they were written.
     this.flushed = error => {
-      if (!error) this.#response?.flushed()
+      if (!error && !socket.destroyed) this.#response?.flushed()
     }
     const { socket, peer } = open({
       buffer: () => this.#buffer.next(this.#reader.inBody && !this.#paused),

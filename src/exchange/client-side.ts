@@ -279,7 +279,7 @@ export class ClientSide implements Writer {
   #awaitFlush(): void {
     const socket = this.#socket
     socket.write('', error => {
-      if (error || this.ended || this.gone) return
+      if (error || socket.destroyed || this.ended || this.gone) return
       if (socket.writableLength > 0) this.#awaitFlush()
       else this.#drained()
     })

@@ -2,6 +2,7 @@
  * What happened to an exchange, in words for somebody who was just woken. Pure: a log, a live page and a test give it
  * the same facts and get the same sentence.
  */
+import { TLS_SPOKEN } from '../http1/request-head.ts'
 import { OUTCOMES, type Outcome, type Stage, type TimeoutName } from '../outcome.ts'
 import type { Facts } from './facts.ts'
 import type { Limits } from './limits.ts'
@@ -57,7 +58,7 @@ const TELLERS: Readonly<Record<Outcome, Teller>> = {
       return `The client's upload broke the rules of chunked framing after ${spellBytes(facts.rxBytes)}${because(facts)}.`
     if (status === 431) return `The client's headers are larger than listen.max_header_size${because(facts)}.`
     if (status === 414) return `The client's request target is longer than listen.max_header_size${because(facts)}.`
-    const tls = facts.error?.code === 'HPE_INVALID_METHOD' ? ' TLS spoken to a plain port looks like this.' : ''
+    const tls = facts.error?.code === TLS_SPOKEN ? ' The port is a plain one: TLS ends at what is put in front.' : ''
     return `What the client sent is no HTTP request that can be forwarded${because(facts)}.${tls}`
   },
 

@@ -194,7 +194,7 @@ export class RouteMetrics {
 
   #requestCell(record: ExchangeRecord): RequestCell {
     const { method, status, outcome } = record
-    // A client may send any word as its method: those that Node's parser does not know share one series.
+    // A client may send any word as its method: those that nobody knows share one series.
     const methodIndex = METHOD_INDEX.get(method) ?? 0
     const key = ((OUTCOME_INDEX.get(outcome) ?? 0) * 1000 + status) * 64 + methodIndex
     let cell = this.requests.get(key)

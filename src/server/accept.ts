@@ -27,7 +27,8 @@ interface ListeningHandle {
 /** To be called when `server` listens. @throws where this Node does it in another way */
 export function takeAccepted(server: Server, take: (accepted: Accepted) => void): void {
   const { _handle: handle } = server as unknown as { _handle?: ListeningHandle }
-  if (typeof handle?.onconnection !== 'function') throw new Error('this version of Node accepts connections in another way')
+  if (typeof handle?.onconnection !== 'function')
+    throw new Error('this version of Node accepts connections in another way')
   handle.onconnection = (error, accepted) => {
     // Out of descriptors: libuv has closed what it could not accept, and goes on. The kernel's view counts them.
     if (error === 0 && accepted !== undefined) take(accepted)

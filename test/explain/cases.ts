@@ -53,7 +53,7 @@ const TIMEOUT_OF: { readonly [O in Outcome]?: TimeoutName } = {
 }
 
 const ERRORS: { readonly [O in Outcome]?: readonly [code: string, message: string] } = {
-  bad_request: ['HPE_INVALID_CHUNK_SIZE', 'Parse Error: Invalid character in chunk size'],
+  bad_request: ['HOPGATE_NOT_HTTP', 'not a chunk'],
   dns_error: ['ENOTFOUND', 'getaddrinfo ENOTFOUND orders.internal'],
   connect_refused: ['ECONNREFUSED', 'connect ECONNREFUSED 10.0.0.7:3001'],
   connect_unreachable: ['EHOSTUNREACH', 'connect EHOSTUNREACH 10.0.0.7:3001'],
@@ -142,7 +142,7 @@ export const EXCHANGES: readonly ExchangeRecord[] = Object.entries(STAGES_OF).fl
     case 'bad_request':
       return [
         ...plain,
-        of('request_headers', 'tls', { error: Object.assign(new Error('x'), { code: 'HPE_INVALID_METHOD' }) }),
+        of('request_headers', 'tls', { error: Object.assign(new Error('TLS, where none is spoken'), { code: 'HOPGATE_TLS' }) }),
         of('request_headers', '431', { status: 431, error: undefined }),
         of('request_headers', '414', { status: 414, error: undefined }),
       ]

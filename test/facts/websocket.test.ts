@@ -1,56 +1,10 @@
-/** What src/server/upgrade.ts and src/websocket/adopt.ts lean on: how Node decides on an upgrade, and two members of `ws`. */
+/** What src/websocket/adopt.ts and outbox.ts lean on: two members of `ws`, and that it leaves what it sends alone. */
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
-import { createServer, IncomingMessage } from 'node:http'
-import { type AddressInfo, connect } from 'node:net'
 import { duplexPair } from 'node:stream'
 import { test } from 'node:test'
 import { WebSocket } from 'ws'
 import { changed } from './support.ts'
-
-test('fact 46: Node assigns req.upgrade before the headers are there, and obeys what it reads when they are', async t => {
-  const asked: [unknown, number][] = []
-  class Request extends IncomingMessage {
-    declare wanted: boolean | undefined
-    set upgrade(value: boolean | null) {
-      if (value === null) return
-      asked.push([value, this.rawHeaders.length])
-      this.wanted = value
-    }
-    get upgrade(): boolean {
-      return this.wanted === true && this.headers['upgrade'] === 'yes'
-    }
-  }
-  const told: string[] = []
-  const server = createServer({ IncomingMessage: Request }, (req, res) => {
-    told.push(`request ${req.headers['upgrade']}`)
-    req.resume()
-    res.end()
-  })
-  server.on('upgrade', (req, socket) => {
-    told.push(`upgrade ${req.headers['upgrade']}`)
-    socket.end()
-  })
-  server.listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  t.after(() => server.close())
-  const socket = connect((server.address() as AddressInfo).port, '127.0.0.1')
-  const ask = (word: string, more = '', body = '') =>
-    `POST / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: ${word}\r\n${more}\r\n${body}`
-  // One after the other: what comes in one segment behind a denied upgrade is dropped by Node, with any listeners or none.
-  socket.write(ask('no', 'Content-Length: 4\r\n', 'body'))
-  await once(socket, 'data')
-  socket.write(ask('no'))
-  await once(socket, 'data')
-  socket.write(ask('yes'))
-  socket.resume()
-  await once(socket, 'close')
-  const consequence =
-    'src/server/upgrade.ts has to find another way to keep a plain request from being taken for an upgrade.'
-  const was = 'a request with an Upgrade that the getter denies is an ordinary one, body and keep-alive included'
-  assert.deepEqual(told, ['request no', 'request no', 'upgrade yes'], changed('46', was, consequence))
-  assert.deepEqual(asked[0], [true, 0], changed('46', 'assigned before the headers are', consequence))
-})
 
 test('fact 47: a WebSocket of ws made without an address takes a socket by setSocket, in the role of _isServer', async () => {
   const consequence =
