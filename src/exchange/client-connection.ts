@@ -1,6 +1,6 @@
 /** One client connection: who is there, the requests that come on it, which exchange is on, how long it may idle, and how it ends. */
 import type { Socket } from 'node:net'
-import { notHttp } from '../http1/fields.ts'
+import { isNotHttp, type NotHttp, notHttp } from '../http1/fields.ts'
 import type { ClientHead } from '../http1/request-head.ts'
 import { type RequestEvents, RequestReader } from '../http1/request-reader.ts'
 import { giveBack, type OnRead, ReadBuffer } from '../read-buffer.ts'
@@ -19,6 +19,8 @@ export interface ConnectionUser {
   bodyEnd(trailers: readonly string[]): void
   /** What the client sent for a body is none. */
   clientMalformed(error: Error): void
+  /** Something of ours failed. */
+  fail(error: Error): void
   /** The client has sent its FIN: it will not read on (nginx and Node treat a half-closed client so too). */
   clientEnded(): void
   /** The connection is gone. */
@@ -36,7 +38,7 @@ export interface ConnectionEvents {
   /** A request whose turn it is. Its body, if it has one, follows. */
   request(connection: ClientConnection, head: ClientHead): void
   /** What came is no request. Nothing that follows it is read. */
-  malformed(connection: ClientConnection, error: Error): void
+  malformed(connection: ClientConnection, error: NotHttp): void
   /** `listen.timeouts.headers` is over. @param overrunMs how late we are */
   headersTimedOut(connection: ClientConnection, overrunMs: number): void
   /** `listen.timeouts.keepalive` is over, and the connection closed. */
@@ -203,20 +205,22 @@ export class ClientConnection implements RequestEvents, Watched {
     return true
   }
 
-  #read(bytes: Buffer): void {
+  /** @param kept `bytes` stay what they are when this returns */
+  #read(bytes: Buffer, kept = false): void {
     let at = 0
     while (at < bytes.length) {
       if (this.#reader.inBody) {
         if (this.user === undefined) return
       } else if (this.closing) return
       else if (this.user !== undefined || this.#response !== undefined) {
-        this.#wait(bytes, at)
+        this.#wait(bytes.subarray(at), kept)
         return
       }
       try {
         at = this.#reader.read(bytes, at)
       } catch (error) {
-        this.#refuse(error as Error)
+        if (isNotHttp(error)) this.#refuse(error)
+        else this.#fail(error as Error)
         return
       }
       if (this.#upgraded) {
@@ -227,7 +231,7 @@ export class ClientConnection implements RequestEvents, Watched {
     if (this.#reader.inHead) this.#clock.begins()
   }
 
-  #refuse(error: Error): void {
+  #refuse(error: NotHttp): void {
     const { user } = this
     this.#reader.stop()
     this.closing = true
@@ -239,13 +243,22 @@ export class ClientConnection implements RequestEvents, Watched {
     }
   }
 
+  /** Something of ours failed, in whoever was told of what came. */
+  #fail(error: Error): void {
+    const { user } = this
+    if (user === undefined) throw error
+    this.#reader.stop()
+    this.closing = true
+    user.fail(error)
+  }
+
   /**
    * One exchange at a time: the responses of several would share one socket, whose progress then says nothing about any.
    * What is behind the present request stays bytes until its turn.
    */
-  #wait(bytes: Buffer, from: number): void {
-    const rest = bytes.subarray(from)
-    this.#waiting = this.#waiting === undefined ? Buffer.from(rest) : Buffer.concat([this.#waiting, rest])
+  #wait(rest: Buffer, kept: boolean): void {
+    if (this.#waiting !== undefined) this.#waiting = Buffer.concat([this.#waiting, rest])
+    else this.#waiting = kept ? rest : Buffer.from(rest)
     if (this.#waiting.length < MOST_WAITING_BYTES || this.#paused) return
     this.pause()
     this.#vanished.watch(this)
@@ -258,10 +271,11 @@ export class ClientConnection implements RequestEvents, Watched {
       return
     }
     this.#vanished.unwatch(this)
+    // Before anything of the next request is told, which may make us pause anew.
+    this.resume()
     const waiting = this.#waiting
     this.#waiting = undefined
-    if (waiting !== undefined) this.#read(waiting)
-    if (this.#waiting === undefined) this.resume()
+    if (waiting !== undefined) this.#read(waiting, true)
   }
 
   // ---- how it ends ----

@@ -11,6 +11,7 @@ const FORBIDDEN = new Set([
   'host',
   'connection',
   'keep-alive',
+  'proxy-connection',
   'te',
   'trailer',
   'upgrade',

@@ -16,6 +16,10 @@ export function notHttp(what: string, status = 400, code = NOT_HTTP): NotHttp {
   return Object.assign(new Error(what), { code, status })
 }
 
+export function isNotHttp(error: unknown): error is NotHttp {
+  return error instanceof Error && 'status' in error && 'code' in error
+}
+
 /** RFC 9110 section 5.6.2. */
 export const TOKEN = table("!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
 /** RFC 9110 section 5.5: no control characters but the tab. */
@@ -75,7 +79,9 @@ export function isLike(name: string, framing: string): boolean {
 export function says(list: string, token: string): boolean {
   if (list === '') return false
   const lower = list.toLowerCase()
-  return lower === token || (lower.includes(token) && lower.split(',').some(each => each.trim() === token))
+  if (lower === token || !lower.includes(token)) return lower === token
+  // Blanks, and no more than those: `trim` would take what is part of another token to others.
+  return lower.split(',').some(each => each.replace(/^[ \t]+|[ \t]+$/g, '') === token)
 }
 
 function isBlank(code: number): boolean {

@@ -75,10 +75,10 @@ export class HeadFinder {
     const partial = this.#partial
     const { length, bytes } = partial
     const { mostBytes } = this.#limits
+    this.#limits.check(partial.text(0, Math.min(BEGINS_BYTES, length)))
     for (let i = from; i < Math.min(length, mostBytes); i++) {
       if (bytes[i] === LF ? bytes[i - 1] !== CR : bytes[i - 1] === CR) throw notHttp('a line that does not end in CRLF')
     }
-    this.#limits.check(partial.text(0, Math.min(BEGINS_BYTES, length)))
     // All but the last byte of its end may be here, and do not count.
     if (length >= mostBytes + END_OF_HEAD.length) throw this.#limits.tooLong(partial.text(0, mostBytes))
   }

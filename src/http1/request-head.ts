@@ -97,7 +97,7 @@ function understand(method: string, target: string, minorVersion: number, header
         break
       case 6:
         // Another expectation is dropped, and the request served (RFC 9110 section 10.1.1 leaves the choice).
-        if (minorVersion === 1 && name.toLowerCase() === 'expect') expectsContinue = says(value, '100-continue')
+        if (minorVersion === 1 && name.toLowerCase() === 'expect') expectsContinue ||= says(value, '100-continue')
         break
       case 7:
         if (name.toLowerCase() === 'upgrade') protocols = protocols === '' ? value : `${protocols},${value}`

@@ -57,6 +57,7 @@ export const ANSWERED: ConnectionUser & ClientEvents = {
   bodyRead: () => {},
   bodyEnd: () => {},
   clientMalformed: () => {},
+  fail: () => {},
   clientEnded: () => {},
   clientClosed: () => {},
   clientGone: () => {},

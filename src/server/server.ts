@@ -5,7 +5,6 @@ import type { ListenConfig } from '../config/config.ts'
 import type { ClientConnection } from '../exchange/client-connection.ts'
 import { Exchange } from '../exchange/exchange.ts'
 import type { BoundRoute } from '../exchange/route.ts'
-import type { NotHttp } from '../http1/fields.ts'
 import type { ClientHead } from '../http1/request-head.ts'
 import { NO_ROUTE, SELFPROBE_ROUTE } from '../observe/route-metrics.ts'
 import { isWebSocketUpgrade } from '../websocket/switching.ts'
@@ -59,7 +58,7 @@ export async function startServer(listen: ListenConfig, deps: ServerDeps): Promi
       return
     }
     // RFC 9112 section 3.2.2 has Host ignored then; whoever reads the other of the two reads another request.
-    if (read.authority !== undefined && host !== '' && read.authority !== host.toLowerCase()) {
+    if (read.authority !== undefined && read.authority !== host.toLowerCase()) {
       refuser.refuse(connection, malformed('a target that disagrees with Host'), request)
       return
     }
@@ -89,7 +88,7 @@ export async function startServer(listen: ListenConfig, deps: ServerDeps): Promi
     request: enter,
     malformed: (connection, error) => {
       metrics.clientConnection('parse_error')
-      const { status } = error as NotHttp
+      const { status } = error
       refuser.refuse(connection, { outcome: 'bad_request', stage: 'request_headers', status, error })
     },
     headersTimedOut: (connection, overrun) => {

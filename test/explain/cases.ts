@@ -142,7 +142,9 @@ export const EXCHANGES: readonly ExchangeRecord[] = Object.entries(STAGES_OF).fl
     case 'bad_request':
       return [
         ...plain,
-        of('request_headers', 'tls', { error: Object.assign(new Error('TLS, where none is spoken'), { code: 'HOPGATE_TLS' }) }),
+        of('request_headers', 'tls', {
+          error: Object.assign(new Error('TLS, where none is spoken'), { code: 'HOPGATE_TLS' }),
+        }),
         of('request_headers', '431', { status: 431, error: undefined }),
         of('request_headers', '414', { status: 414, error: undefined }),
       ]
