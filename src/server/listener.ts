@@ -1,5 +1,7 @@
 /** The listening socket and its connections: how many, who, and what is counted of them. */
-import { createServer, type Server } from 'node:net'
+import { lookup } from 'node:dns/promises'
+import { once } from 'node:events'
+import { type AddressInfo, createServer, isIP, type Server } from 'node:net'
 import type { ListenConfig } from '../config/config.ts'
 import { ClientConnection, type ConnectionEvents, type ConnectionLimits } from '../exchange/client-connection.ts'
 import { peerOf } from '../exchange/peer.ts'
@@ -18,7 +20,8 @@ export interface ListenerDeps {
 }
 
 export class Listener {
-  readonly server: Server = createServer()
+  /** One for each address that the configured name stands for: `localhost` is 127.0.0.1 and ::1. */
+  readonly #servers: Server[] = []
   /** The self-probe's: no clients. */
   readonly probes = new Set<ClientConnection>()
   readonly #connections = new Roster<ClientConnection>()
@@ -52,32 +55,39 @@ export class Listener {
   }
 
   /** @throws what keeps it from listening, as Node reports it */
-  async open(): Promise<void> {
-    const { server } = this
-    const { address, backlog } = this.#listen
-    await new Promise<void>((resolve, reject) => {
-      server.once('error', reject)
-      server.listen({ host: address.host, port: address.port, backlog }, () => {
-        server.removeListener('error', reject)
-        takeAccepted(server, accepted => this.#accept(accepted))
-        resolve()
-      })
-    })
-    const bound = server.address()
-    this.#port = typeof bound === 'object' && bound !== null ? bound.port : 0
+  async open(): Promise<AddressInfo> {
+    const { host, port } = this.#listen.address
+    const [first, ...others] = isIP(host) === 0 ? await lookup(host, { all: true }) : [{ address: host }]
+    const bound = await this.#bind(first?.address ?? host, port)
+    this.#port = bound.port
+    // A name may stand for addresses that this machine has not: an IPv6 that is switched off.
+    await Promise.allSettled(others.map(({ address }) => this.#bind(address, bound.port)))
+    return bound
   }
 
-  closeIdle(): void {
+  /** Takes no new connections, and closes those that idle. */
+  stopAccepting(): void {
+    for (const server of this.#servers) server.close()
     for (const connection of this.#connections) if (connection.idle) connection.socket.destroy()
   }
 
-  /** Destroys every connection, and is done when they are closed. */
-  async closeAll(): Promise<void> {
+  /** Destroys every connection that is left, and is done when they are closed. */
+  async close(): Promise<void> {
+    for (const server of this.#servers) server.close()
     for (const { socket } of [...this.#connections, ...this.probes]) socket.destroy()
     if (this.#connections.size + this.probes.size === 0) return
     await new Promise<void>(resolve => {
       this.#empty = resolve
     })
+  }
+
+  async #bind(host: string, port: number): Promise<AddressInfo> {
+    const server = createServer()
+    server.listen({ host, port, backlog: this.#listen.backlog })
+    await once(server, 'listening')
+    this.#servers.push(server)
+    takeAccepted(server, accepted => this.#accept(accepted))
+    return server.address() as AddressInfo
   }
 
   #accept(accepted: Accepted): void {

@@ -102,19 +102,12 @@ export async function startServer(listen: ListenConfig, deps: ServerDeps): Promi
       })
     },
   })
-  await listener.open()
-  const { server } = listener
+  const address = await listener.open()
   return {
-    address: server.address() as AddressInfo,
+    address,
     connections: () => listener.size,
-    stopAccepting: () => {
-      server.close()
-      listener.closeIdle()
-    },
-    close: async () => {
-      server.close()
-      await listener.closeAll()
-    },
+    stopAccepting: () => listener.stopAccepting(),
+    close: () => listener.close(),
   }
 }
 
