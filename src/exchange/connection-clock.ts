@@ -8,7 +8,7 @@
  */
 import type { ConnectionLimits } from './client-connection.ts'
 
-export interface ConnectionClockEvents {
+interface ConnectionClockEvents {
   headersDue(overrunMs: number): void
   idleDue(overrunMs: number): void
 }

@@ -35,11 +35,11 @@ export function responseRules(rules: HeaderRules, pseudonym: string): ResponseRu
 export interface ResponseHead {
   readonly status: number
   readonly statusText: string
-  /** Flat, name and value in turn, as `ServerResponse.writeHead` takes it. */
+  /** Flat, name and value in turn. */
   readonly headers: string[]
   /** -1: not declared. */
   readonly contentLength: number
-  /** The fields have a `Date`; where they have not, Node adds one. */
+  /** The fields have a `Date`; where they have not, the gateway adds one. */
   readonly dated: boolean
 }
 

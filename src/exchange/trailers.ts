@@ -49,8 +49,8 @@ const ALLOWANCE_BYTES = LARGE_BYTES + 64 * 1024
 const PER_BYTE = 16
 
 /**
- * Chunk extensions without end around a payload that hardly grows (CVE-2023-39326): Node and our own
- * reader bound one of them at 16 KiB (CVE-2024-22019), and neither their sum.
+ * Chunk extensions without end around a payload that hardly grows (CVE-2023-39326): the readers of bodies
+ * bound one of them at 16 KiB (CVE-2024-22019), and not their sum.
  */
 export function isMostlyFraming(wireBytes: number, payloadBytes: number): boolean {
   return wireBytes - payloadBytes > ALLOWANCE_BYTES + PER_BYTE * payloadBytes

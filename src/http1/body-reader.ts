@@ -32,7 +32,7 @@ const CHUNK = 4
 const AFTER_CHUNK = 5
 const TRAILERS = 6
 
-export const NO_FIELDS: readonly string[] = []
+const NO_FIELDS: readonly string[] = []
 
 export class BodyReader {
   /** The trailer fields of the body that has ended, flat. */

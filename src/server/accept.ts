@@ -1,8 +1,8 @@
 /**
  * Takes the connections that a listening socket accepts, in place of Node's own handler (lib/net.js, `onconnection`), which
  * makes a Socket without `onread`, out of an object that it spreads and adds to: V8 (up to that of Node 20 at least) gives
- * each such object a hidden class of its own, and every look at its options misses every cache, some thirty times a
- * connection: a third of what a connection costs (measured: docs/benchmarks.md, W4). With the options complete from the
+ * each such object a hidden class of its own, and every look at its options misses every cache, 37 times a
+ * connection (measured: docs/benchmarks.md, W4). With the options complete from the
  * start nothing is added. test/facts holds what is used of Node here.
  */
 import { type Server, Socket, type SocketConstructorOpts } from 'node:net'
