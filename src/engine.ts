@@ -1,10 +1,11 @@
-/** What is asked of V8 for the life of a gateway: that a process which has idled is as fast as one that has not. */
+/** What is asked of V8 for the life of a gateway: that what happened to a process once does not make it slow for good. */
 import { executionAsyncResource } from 'node:async_hooks'
 import { setFlagsFromString } from 'node:v8'
 
 /** To be called once, before the gateway starts. */
 export function prepareEngine(): void {
   keepYoungGeneration()
+  keepGarbageYoung()
   keepTickShape()
 }
 
@@ -16,6 +17,17 @@ export function prepareEngine(): void {
  */
 function keepYoungGeneration(): void {
   setFlagsFromString('--no-memory-reducer')
+}
+
+/**
+ * Where V8 sees that nearly all objects of one place in the code survive one collection, it makes those of that place old
+ * from the start, for good: 100 of them are enough, in the first collection of a burst, or in one of Node's places. In a
+ * gateway they are garbage a moment later, which nobody notices before the next full collection, and until then they keep
+ * alive what they point to: with a connection for each request 15 % of the young generation in the place of 1 %, and pauses of 8 ms
+ * in the place of 0.8 (measured).
+ */
+function keepGarbageYoung(): void {
+  setFlagsFromString('--no-allocation-site-pretenuring')
 }
 
 /** Nobody reads it. */
