@@ -94,14 +94,17 @@ export async function perform(bench: Bench, { plan, only, wants }: Wish): Promis
   }
   for (const kind of few) {
     await alone('W7', kind, async proxy => {
-      results.isolation.push(await isolation(bench, proxy, plan.isolation))
+      const { pairs, peerPairs, ms } = plan.isolation
+      results.isolation.push(await isolation(bench, proxy, { pairs: kind.name === 'hopgate' ? pairs : peerPairs, ms }))
     })
   }
   for (const kind of few) {
     // Whoever else routes does it by a table of its own; these two share Fastify's.
     if (!only.includes('W8') || !['hopgate', '@fastify/http-proxy'].includes(kind.name)) continue
     bench.say(`W8 ${kind.name}`)
-    const routes = await attempt(`W8 ${kind.name}`, () => manyRoutes(bench, kind, plan.routeRounds))
+    const { rounds, peerRounds } = plan.routes
+    const times = kind.name === 'hopgate' ? rounds : peerRounds
+    const routes = await attempt(`W8 ${kind.name}`, () => manyRoutes(bench, kind, times))
     if (routes !== undefined) results.routes.push(routes)
   }
   return results
@@ -128,7 +131,7 @@ async function loadedTogether(
   for (const workload of WORKLOADS.filter(({ id }) => only.includes(id))) {
     const some = proxies.filter(({ name }) => workload.id === 'W1' || !W1_ONLY.includes(name))
     bench.say(`${workload.id} ${workload.title}: warming up ${some.length} proxies`)
-    const requests = workload.id === 'W1' ? plan.warmUp : plan.warmUp / 10
+    const requests = workload.id === 'W1' ? plan.warmUp : plan.warmUp / 12
     for (const proxy of some) {
       await attempt(`${workload.id} ${proxy.name}`, () => warmUp(bench, proxy, workload, requests))
     }

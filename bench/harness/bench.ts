@@ -80,7 +80,7 @@ export async function openBench({ quick, build }: { quick: boolean; build: boole
       SLOW_PORT: String(generator.port),
     }),
     render,
-    say: (text: string) => process.stderr.write(`${text}\n`),
+    say: (text: string) => process.stderr.write(`${String(Math.round(process.uptime())).padStart(4)} s  ${text}\n`),
   }
   return { ...bench, kinds: kinds({ ...bench, kinds: [] }) }
 }

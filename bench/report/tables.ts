@@ -1,6 +1,6 @@
 /** The results as tables, for the terminal and for the page alike. */
 import type { Results } from '../perform.ts'
-import { WORKLOADS, type Workload } from '../workloads/throughput.ts'
+import { costRatio, WORKLOADS, type Workload } from '../workloads/throughput.ts'
 import { judge } from './targets.ts'
 
 export interface Table {
@@ -71,7 +71,7 @@ export function tables(results: Results): readonly Table[] {
     },
     {
       title: 'W7: 500 exchanges hang on route A, p99 of route B',
-      note: 'Open loop on route B, in turn without and with A hanging, each after as long of the same load.',
+      note: 'Open loop on route B, in turn without and with A hanging, each after a while of the same load; the lower quartile of both.',
       head: ['proxy', 'alone p99 ms', 'beside p99 ms', 'ratio', 'hanging', 'errors'],
       rows: results.isolation.map(row => [
         named(row.proxy),
@@ -84,7 +84,7 @@ export function tables(results: Results): readonly Table[] {
     },
     {
       title: 'W8: 30 000 requests over 500 routes against 1 route',
-      note: 'CPU per request, rounds in turn.',
+      note: 'CPU per request, rounds in turn. Medians; the ratio is that of the pairs.',
       head: ['proxy', '1 route us', '500 routes us', 'ratio', 'errors'],
       rows: results.routes.map(row => [
         named(row.proxy),
@@ -108,13 +108,13 @@ function own<K extends string>(
 
 function steadyTable(results: Results, workload: Workload, named: (name: string) => string): Table {
   const rows = results.throughput.filter(row => row.workload === workload.id)
-  const ours = own(rows, 'cpuMicros')
+  const ours = rows.find(({ proxy }) => proxy === 'hopgate')
   const heavy = workload.payload > 1000
   const perMb = (micros: number): string => us(micros / (workload.payload / 1e6))
   const sorted = [...rows].sort((a, b) => (a.cpuMicros || 1e9) - (b.cpuMicros || 1e9))
   return {
     title: `${workload.id}: ${workload.title}`,
-    note: '',
+    note: 'Medians of the rounds; the ratio is the median of the ratios within each round.',
     head: [
       'proxy',
       'CPU us/request',
@@ -128,7 +128,7 @@ function steadyTable(results: Results, workload: Workload, named: (name: string)
       named(row.proxy),
       us(row.cpuMicros),
       ...(heavy ? [perMb(row.cpuMicros)] : []),
-      ratio(ours / row.cpuMicros),
+      ratio(costRatio(ours, row)),
       count(row.rps),
       mib(row.rssBytes),
       row.voided === 0 ? '0' : `${row.voided} of ${row.rounds.length} (${row.why})`,

@@ -1,5 +1,6 @@
 /** What hopgate promises to cost beside the others, and whether it does. */
 import type { Results } from '../perform.ts'
+import { costRatio, type Throughput } from '../workloads/throughput.ts'
 
 interface Target {
   readonly workload: string
@@ -39,11 +40,11 @@ export function judge(results: Results): readonly Verdict[] {
   const add = (what: string, measured: number | undefined, most: number | undefined, unit = ''): void => {
     if (measured !== undefined && Number.isFinite(measured)) verdicts.push({ what, measured, most, unit })
   }
-  const cost = (workload: string, proxy: string): number => {
-    return results.throughput.find(row => row.workload === workload && row.proxy === proxy)?.cpuMicros ?? Number.NaN
+  const cost = (workload: string, proxy: string): Throughput | undefined => {
+    return results.throughput.find(row => row.workload === workload && row.proxy === proxy)
   }
   for (const { workload, peer, most } of TARGETS) {
-    add(`${workload} CPU against ${peer}`, cost(workload, 'hopgate') / cost(workload, peer), most)
+    add(`${workload} CPU against ${peer}`, costRatio(cost(workload, 'hopgate'), cost(workload, peer)), most)
   }
   const memory = (proxy: string): number => {
     return results.inFlight.find(row => row.proxy === proxy)?.perExchangeBytes ?? Number.NaN

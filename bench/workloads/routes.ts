@@ -2,7 +2,7 @@
 import type { Bench } from '../harness/bench.ts'
 import { cpuMicros } from '../harness/processes.ts'
 import { type Contender, type Kind, launch } from '../harness/proxies.ts'
-import { median } from '../harness/statistics.ts'
+import { median, pairedRatio } from '../harness/statistics.ts'
 import { CONNECTIONS } from './throughput.ts'
 
 export interface Routes {
@@ -25,13 +25,17 @@ export async function manyRoutes(bench: Bench, kind: Kind, rounds: number): Prom
     for (const side of round % 2 === 0 ? [one, many] : [many, one]) {
       const result = await batch(bench, side.proxy, side.many)
       failed += result.failed
-      if (round > 0 && result.failed === 0) side.seen.push(result.micros)
+      if (round > 0) side.seen.push(result.failed === 0 ? result.micros : Number.NaN)
     }
   }
   await Promise.all([one.proxy.stop(), many.proxy.stop()])
-  const oneMicros = median(one.seen)
-  const manyMicros = median(many.seen)
-  return { proxy: kind.name, oneMicros, manyMicros, ratio: manyMicros / oneMicros, failed }
+  return {
+    proxy: kind.name,
+    oneMicros: median(one.seen.filter(Number.isFinite)),
+    manyMicros: median(many.seen.filter(Number.isFinite)),
+    ratio: pairedRatio(many.seen, one.seen),
+    failed,
+  }
 }
 
 async function batch(bench: Bench, proxy: Contender, many: number): Promise<{ micros: number; failed: number }> {

@@ -3,7 +3,7 @@ import type { Bench } from '../harness/bench.ts'
 import { type Result, saturate } from '../harness/load.ts'
 import { cpuMicros, rssBytes } from '../harness/processes.ts'
 import type { Contender } from '../harness/proxies.ts'
-import { median, reasons, rotated } from '../harness/statistics.ts'
+import { median, pairedRatio, reasons, rotated } from '../harness/statistics.ts'
 
 export interface Workload {
   readonly id: 'W1' | 'W2' | 'W3' | 'W4'
@@ -24,6 +24,7 @@ export const WORKLOADS: readonly Workload[] = [
 
 export interface Round {
   readonly ok: number
+  /** Per request. */
   readonly cpuMicros: number
   readonly rps: number
   readonly failed: number
@@ -54,6 +55,11 @@ export async function throughput(
   const why = new Map<Contender, Record<string, number>>()
   for (let round = 0; round < rounds; round++) {
     for (const proxy of rotated(proxies, round)) {
+      // Who has answered nothing at all has had its chance: to wait for it once more takes longer than a round.
+      if (seen.get(proxy)?.some(({ ok }) => ok === 0)) {
+        seen.get(proxy)?.push({ ok: 0, cpuMicros: Number.NaN, rps: 0, failed: 0 })
+        continue
+      }
       const before = cpuMicros(proxy.started.pid)
       const result = await saturate(
         bench.generator,
@@ -84,6 +90,13 @@ export async function throughput(
       why: reasons(why.get(proxy) ?? {}),
     }
   })
+}
+
+/** What `one` costs per request, as a ratio to `other`: the median over the rounds, each of which had both. */
+export function costRatio(one: Throughput | undefined, other: Throughput | undefined): number {
+  const costs = (row: Throughput | undefined): number[] =>
+    (row?.rounds ?? []).map(({ failed, ok, cpuMicros }) => (failed === 0 && ok > 0 ? cpuMicros : Number.NaN))
+  return pairedRatio(costs(one), costs(other))
 }
 
 function note(why: Map<Contender, Record<string, number>>, proxy: Contender, result: Result): void {
