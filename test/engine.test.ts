@@ -25,7 +25,7 @@ test('V8 collects to the end with flags that were set while it ran', async () =>
     for (const flag of ${JSON.stringify(engineFlags(1))}) require('node:v8').setFlagsFromString(flag)
     const kept = []
     for (let i = 0; i < 3e6; i++) kept[i % 100_000] = { pair: [i, i + 1], text: 'x' + i, inner: { i } }
-    console.log('done')
+    process.stdout.write('done\\n')
   `
   const { stdout } = await run(process.execPath, ['--trace-gc', '-e', work], { maxBuffer: 1 << 24 })
   assert.match(stdout, /^done$/m)

@@ -88,7 +88,8 @@ const BURST = `
   const before = process.memoryUsage().heapUsed
   for (let i = 0; i < 5000; i++) exchange()
   gc({ type: 'minor' })
-  console.log((process.memoryUsage().heapUsed - before) / 1e6)
+  const grownMb = (process.memoryUsage().heapUsed - before) / 1e6
+  process.stdout.write(String(grownMb))
 `
 
 test('where V8 saw one burst survive, it makes all that follow old from the start, unless it is told not to', async () => {
