@@ -7,7 +7,7 @@ import { parseArgs } from 'node:util'
 import { openBench } from './harness/bench.ts'
 import { type Contender, launch } from './harness/proxies.ts'
 import { median } from './harness/statistics.ts'
-import { throughput, WORKLOADS, warmUp } from './workloads/throughput.ts'
+import { costRatios, throughput, WORKLOADS, warmUp } from './workloads/throughput.ts'
 
 const ROUNDS = 7
 const ROUND_MS = 2000
@@ -38,11 +38,7 @@ for (const proxy of proxies) await warmUp(bench, proxy, workload, WARM_UP)
 const [ours, theirs] = await throughput(bench, proxies, workload, { rounds: ROUNDS, ms: ROUND_MS })
 if (ours === undefined || theirs === undefined) throw new Error('nothing was measured')
 
-// Of neighbouring rounds, so that what slows the machine for a while slows both.
-const pairs = ours.rounds.flatMap((round, i) => {
-  const other = theirs.rounds[i]
-  return other === undefined || round.failed + other.failed > 0 ? [] : [round.cpuMicros / other.cpuMicros]
-})
+const pairs = costRatios(ours, theirs)
 if (pairs.length < ROUNDS / 2) {
   process.stderr.write(
     `bench:guard: only ${pairs.length} of ${ROUNDS} rounds were without errors: ${ours.why} ${theirs.why}\n`,

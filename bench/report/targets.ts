@@ -1,6 +1,7 @@
 /** What hopgate promises to cost beside the others, and whether it does. */
+import { median } from '../harness/statistics.ts'
 import type { Results } from '../perform.ts'
-import { costRatio, type Throughput } from '../workloads/throughput.ts'
+import { costRatios, type Throughput } from '../workloads/throughput.ts'
 
 interface Target {
   readonly workload: string
@@ -44,7 +45,7 @@ export function judge(results: Results): readonly Verdict[] {
     return results.throughput.find(row => row.workload === workload && row.proxy === proxy)
   }
   for (const { workload, peer, most } of TARGETS) {
-    add(`${workload} CPU against ${peer}`, costRatio(cost(workload, 'hopgate'), cost(workload, peer)), most)
+    add(`${workload} CPU against ${peer}`, median(costRatios(cost(workload, 'hopgate'), cost(workload, peer))), most)
   }
   const memory = (proxy: string): number => {
     return results.inFlight.find(row => row.proxy === proxy)?.perExchangeBytes ?? Number.NaN

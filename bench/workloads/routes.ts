@@ -2,7 +2,7 @@
 import type { Bench } from '../harness/bench.ts'
 import { cpuMicros } from '../harness/processes.ts'
 import { type Contender, type Kind, launch } from '../harness/proxies.ts'
-import { median, pairedRatio } from '../harness/statistics.ts'
+import { median, ratios } from '../harness/statistics.ts'
 import { CONNECTIONS } from './throughput.ts'
 
 export interface Routes {
@@ -33,7 +33,7 @@ export async function manyRoutes(bench: Bench, kind: Kind, rounds: number): Prom
     proxy: kind.name,
     oneMicros: median(one.seen.filter(Number.isFinite)),
     manyMicros: median(many.seen.filter(Number.isFinite)),
-    ratio: pairedRatio(many.seen, one.seen),
+    ratio: median(ratios(many.seen, one.seen)),
     failed,
   }
 }

@@ -3,7 +3,7 @@ import type { Bench } from '../harness/bench.ts'
 import { type Result, saturate } from '../harness/load.ts'
 import { cpuMicros, rssBytes } from '../harness/processes.ts'
 import type { Contender } from '../harness/proxies.ts'
-import { median, pairedRatio, reasons, rotated } from '../harness/statistics.ts'
+import { median, ratios, reasons, rotated } from '../harness/statistics.ts'
 
 export interface Workload {
   readonly id: 'W1' | 'W2' | 'W3' | 'W4'
@@ -78,7 +78,7 @@ export async function throughput(
   }
   return proxies.map(proxy => {
     const all = seen.get(proxy) ?? []
-    const good = all.filter(({ failed, ok }) => failed === 0 && ok > 0)
+    const good = all.filter(isGood)
     return {
       workload: workload.id,
       proxy: proxy.name,
@@ -92,11 +92,15 @@ export async function throughput(
   })
 }
 
-/** What `one` costs per request, as a ratio to `other`: the median over the rounds, each of which had both. */
-export function costRatio(one: Throughput | undefined, other: Throughput | undefined): number {
+function isGood({ failed, ok }: Round): boolean {
+  return failed === 0 && ok > 0
+}
+
+/** What `one` costs per request, as a ratio to `other`, in each round that was good for both. */
+export function costRatios(one: Throughput | undefined, other: Throughput | undefined): number[] {
   const costs = (row: Throughput | undefined): number[] =>
-    (row?.rounds ?? []).map(({ failed, ok, cpuMicros }) => (failed === 0 && ok > 0 ? cpuMicros : Number.NaN))
-  return pairedRatio(costs(one), costs(other))
+    (row?.rounds ?? []).map(round => (isGood(round) ? round.cpuMicros : Number.NaN))
+  return ratios(costs(one), costs(other))
 }
 
 function note(why: Map<Contender, Record<string, number>>, proxy: Contender, result: Result): void {
