@@ -3,6 +3,7 @@ import type { Socket } from 'node:net'
 import { isNotHttp, type NotHttp, notHttp } from '../http1/fields.ts'
 import type { ClientHead } from '../http1/request-head.ts'
 import { type RequestEvents, RequestReader } from '../http1/request-reader.ts'
+import { Outlet } from '../outlet.ts'
 import { giveBack, type OnRead, ReadBuffer } from '../read-buffer.ts'
 import type { Place } from '../roster.ts'
 import { ConnectionClock } from './connection-clock.ts'
@@ -58,6 +59,7 @@ const MOST_WAITING_BYTES = 64 * 1024
 
 export class ClientConnection implements RequestEvents, Watched {
   readonly socket: Socket
+  readonly out: Outlet
   readonly peer: Peer
   user: ConnectionUser | undefined
   /** The response that is under way is the last: nothing that comes after it is served (RFC 9112 section 9.6). */
@@ -72,8 +74,6 @@ export class ClientConnection implements RequestEvents, Watched {
   readonly #reader: RequestReader
   readonly #buffer = new ReadBuffer()
   readonly #clock: ConnectionClock
-  /** Called when the last byte of a response has left; one for the connection's life. */
-  readonly flushed: (error?: Error | null) => void
   /** What has not left yet of a response: its exchange may be over. */
   #response: Response | undefined
   #served = false
@@ -98,19 +98,16 @@ export class ClientConnection implements RequestEvents, Watched {
     this.#vanished = vanished
     this.#reader = new RequestReader(this, limits.headBytes)
     this.#clock = new ConnectionClock(limits, this)
-    // To a socket that was destroyed with bytes pending, Node 20 says that they were written.
-    this.flushed = error => {
-      if (!error && !socket.destroyed) this.#response?.flushed()
-    }
     const { socket, peer } = open({
       buffer: () => this.#buffer.next(this.#reader.inBody && !this.#paused),
       callback: (length, buffer) => this.#readInto(length, buffer),
     })
     this.socket = socket
+    this.out = new Outlet(socket, () => this.#response?.flushed())
     this.peer = peer
     // The one moment at which Node still knows what was never delivered; at `close` every counter reads 0 (measured).
     socket.on('error', () => {
-      this.lostBytes = socket.writableLength
+      this.lostBytes = this.out.pending
     })
     socket.on('end', () => this.#onEnd())
     socket.on('close', () => this.#onClose())

@@ -4,6 +4,7 @@
  */
 import type { Socket } from 'node:net'
 import type { ClientHead } from '../http1/request-head.ts'
+import type { Outlet } from '../outlet.ts'
 import { giveBack, lasting } from '../read-buffer.ts'
 import { sever } from '../sever.ts'
 import { MOST_CORKED_BYTES, type Writer, writeLater } from '../write-batch.ts'
@@ -118,7 +119,7 @@ export class ClientSide implements Writer {
     else this.#writePiece(chunk)
     if (this.#chunked) this.#text += '\r\n'
     this.#unflushedWrites++
-    if (this.#text.length + this.#socket.writableLength >= MOST_CORKED_BYTES) this.#flushNow()
+    if (this.#text.length + this.#out.pending >= MOST_CORKED_BYTES) this.#flushNow()
     else this.#writeLater()
     return !this.blocked
   }
@@ -168,7 +169,7 @@ export class ClientSide implements Writer {
   handOver(): boolean {
     if (!this.ended || this.gone) return false
     this.#flushNow()
-    return this.#socket.writableLength === 0
+    return this.#out.pending === 0
   }
 
   /** The turn is over. */
@@ -181,7 +182,7 @@ export class ClientSide implements Writer {
   lost(): void {
     if (this.gone) return
     const socket = this.#socket
-    const bytes = Math.max(this.connection.lostBytes, socket.writableLength) + this.#text.length
+    const bytes = Math.max(this.connection.lostBytes, this.#out.pending) + this.#text.length
     this.gone = true
     this.#text = ''
     if (bytes > 0) {
@@ -202,6 +203,10 @@ export class ClientSide implements Writer {
 
   get #socket(): Socket {
     return this.connection.socket
+  }
+
+  get #out(): Outlet {
+    return this.connection.out
   }
 
   #writeLater(): void {
@@ -230,7 +235,7 @@ export class ClientSide implements Writer {
     if (this.#text !== '') socket.write(this.#text, 'latin1')
     this.#text = ''
     const piece = lasting(chunk, this.#inUse)
-    if (this.ended) socket.write(piece, this.connection.flushed)
+    if (this.ended) socket.write(piece, this.#out.written)
     else socket.write(piece)
   }
 
@@ -250,17 +255,16 @@ export class ClientSide implements Writer {
     // The close pushes out what is written before it.
     if (!this.ended || !this.connection.closing) this.connection.promptly()
     if (text !== '') {
-      if (this.ended) socket.write(text, 'latin1', this.connection.flushed)
-      else socket.write(text, 'latin1')
+      this.#out.write(text, this.ended)
     } else if (this.ended && this.#delimitedByClose) {
       this.#delimitedByClose = false
-      socket.write('', this.connection.flushed)
+      socket.write('', this.#out.written)
     }
     if (this.#corked) {
       this.#corked = false
       socket.uncork()
     }
-    if (socket.writableLength > 0) {
+    if (this.#out.pending > 0) {
       this.#block()
     } else {
       this.#unflushedWrites = 0
@@ -280,7 +284,7 @@ export class ClientSide implements Writer {
     const socket = this.#socket
     socket.write('', error => {
       if (error || socket.destroyed || this.ended || this.gone) return
-      if (socket.writableLength > 0) this.#awaitFlush()
+      if (this.#out.pending > 0) this.#awaitFlush()
       else this.#drained()
     })
   }
@@ -293,7 +297,7 @@ export class ClientSide implements Writer {
   }
 
   #giveBack(): void {
-    if (this.#inUse.length === 0 || this.#socket.writableLength > 0) return
+    if (this.#inUse.length === 0 || this.#out.pending > 0) return
     for (const buffer of this.#inUse) giveBack(buffer)
     this.#inUse.length = 0
   }

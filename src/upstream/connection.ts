@@ -6,6 +6,7 @@ import type { Socket } from 'node:net'
 import { notHttp } from '../http1/fields.ts'
 import type { UpstreamHead } from '../http1/response-head.ts'
 import { type ResponseEvents, ResponseReader } from '../http1/response-reader.ts'
+import { Outlet } from '../outlet.ts'
 import { giveBack, ReadBuffer } from '../read-buffer.ts'
 import type { Place } from '../roster.ts'
 import { sever, wasReset } from '../sever.ts'
@@ -46,6 +47,8 @@ export class Connection implements ResponseEvents, Writer {
   #dial: Dial | undefined
   #socket: Socket | undefined
   #raw: Socket | undefined
+  /** Without TLS, of which some bytes always wait. */
+  #out: Outlet | undefined
   #bornAt = 0
   #closed = false
   #killed: Error | undefined
@@ -89,7 +92,11 @@ export class Connection implements ResponseEvents, Writer {
 
   /** Bytes wait at the socket. With TLS some always do, for a turn. */
   get writing(): boolean {
-    return this.#socket !== undefined && this.#socket.writableLength > 0
+    return this.#unsent > 0
+  }
+
+  get #unsent(): number {
+    return this.#out?.pending ?? this.#socket?.writableLength ?? 0
   }
 
   /** The callback of an empty write tells when all that waits before it has left. */
@@ -310,6 +317,7 @@ export class Connection implements ResponseEvents, Writer {
   #watch(socket: Socket, raw: Socket): void {
     this.#socket = socket
     this.#raw = raw
+    if (socket === raw) this.#out = new Outlet(socket, nothing)
     this.#bornAt = performance.now()
     const remember = (error: Error): void => {
       this.broke ??= error
@@ -333,7 +341,8 @@ export class Connection implements ResponseEvents, Writer {
     this.#reader.expect(request.method, request.upgrade !== undefined)
     const text = requestText(request, this.endpoint.config.authority)
     if (request.body === null) {
-      socket.write(text, 'latin1')
+      if (this.#out === undefined) socket.write(text, 'latin1')
+      else this.#out.write(text, false)
       borrower.sent()
       return
     }
@@ -359,6 +368,7 @@ export class Connection implements ResponseEvents, Writer {
     if (unread !== undefined) giveBack(unread)
     this.#socket = undefined
     this.#raw = undefined
+    this.#out = undefined
     if (this.#killedAt !== 0) this.#onKilled?.(performance.now() - this.#killedAt)
     // While borrowed, the slot stays taken until the borrower has heard of the end and lets go.
     if (this.#borrower === undefined) this.endpoint.connectionClosed(this)
@@ -370,7 +380,7 @@ export class Connection implements ResponseEvents, Writer {
     if (this.#head?.keepAlive !== true || !this.#reader.idle || this.#overrun) return false
     if (this.peerEnded || socket.destroyed) return false
     // Bytes of the request that the upstream may never take; and, with TLS, bytes that were read while the response was paused.
-    return socket.writableLength === 0 && socket.readableLength === 0
+    return this.#unsent === 0 && socket.readableLength === 0
   }
 
   #letGo(): boolean {
@@ -385,3 +395,6 @@ export class Connection implements ResponseEvents, Writer {
 function ended(): Error {
   return Object.assign(new Error('the upstream ended the connection'), { code: ENDED })
 }
+
+/** Whoever waits for a request to leave says so by `onceFlushed`. */
+function nothing(): void {}
