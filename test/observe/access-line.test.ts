@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { accessLevel, accessLine, isoTime, quoted } from '../../src/observe/access-line.ts'
+import { accessLevel, accessLine, inQuotes, isoTime } from '../../src/observe/access-line.ts'
 import { record } from './fixtures.ts'
 
 const TIME = Date.UTC(2026, 6, 31, 9, 5, 7, 42)
@@ -136,7 +136,7 @@ test('whatever is in a string, the line is one line of JSON with that string in 
   }
 })
 
-test('plain text is quoted as it is', () => {
-  assert.equal(quoted('/a/b-c_d~e?%20[]{}'), '"/a/b-c_d~e?%20[]{}"')
-  assert.equal(quoted(''), '""')
+test('plain text stands in quotes as it is', () => {
+  assert.equal(inQuotes('/a/b-c_d~e?%20[]{}'), '/a/b-c_d~e?%20[]{}')
+  assert.equal(inQuotes(''), '')
 })
