@@ -57,7 +57,8 @@ export async function startGateway(parts: GatewayParts): Promise<Gateway> {
   const inflight = (): number => routes.reduce((sum, route) => sum + route.inflight.size, 0)
   const exchanges = (): InFlight[] => routes.flatMap(route => [...route.inflight])
   ledger.requests.live = inflight
-  ledger.timers.live = () => exchanges().filter(({ inside, ticking }) => inside?.timeouts.ticking ?? ticking).length
+  const ticking = ({ inside, ticking }: InFlight): boolean => (inside?.timeouts.ticking ?? ticking) === true
+  ledger.timers.live = () => (server?.timers() ?? 0) + exchanges().filter(ticking).length
   ledger.slots.live = () => sum([...upstreams.values()].flatMap(({ endpoints }) => endpoints.map(e => e.borrowedNow)))
 
   const watch = new Watch({

@@ -20,9 +20,23 @@ export interface OnRead {
   callback(length: number, buffer: Uint8Array): boolean
 }
 
+/** The beginnings of the shared one, by their length: most reads are short, and a view costs as much as a small copy. */
+const beginnings: (Buffer | undefined)[] = new Array(2048).fill(undefined)
+
 const spare: Buffer[] = []
 /** As long as the shared one, for copies of its pieces. */
 const spareSmall: Buffer[] = []
+
+/** What a read has brought: the first bytes of what it was read into. */
+export function bytesOf(buffer: Uint8Array, length: number): Buffer {
+  if (buffer !== shared || length >= beginnings.length) return (buffer as Buffer).subarray(0, length)
+  let bytes = beginnings[length]
+  if (bytes === undefined) {
+    bytes = shared.subarray(0, length)
+    beginnings[length] = bytes
+  }
+  return bytes
+}
 
 /** The buffer that one connection will read into next. */
 export class ReadBuffer {

@@ -22,7 +22,7 @@ const FLOORS: readonly (readonly string[])[] = [
   ['observe'],
   ['config'],
   ['http1'],
-  ['engine.ts', 'read-buffer.ts', 'roster.ts', 'sever.ts', 'write-batch.ts'],
+  ['engine.ts', 'outlet.ts', 'read-buffer.ts', 'roster.ts', 'sever.ts', 'write-batch.ts'],
   ['outcome.ts'],
 ]
 
@@ -53,6 +53,7 @@ const PROCESS_ELSEWHERE: readonly string[] = [
   'src/exchange/socket-table.ts: process.platform',
   // A later tick is what is wanted.
   'src/exchange/client-connection.ts: process.nextTick',
+  'src/outlet.ts: process.nextTick',
   // Its object is what is wanted.
   'src/engine.ts: process.nextTick',
 ]

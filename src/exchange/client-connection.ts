@@ -4,8 +4,9 @@ import { isNotHttp, type NotHttp, notHttp } from '../http1/fields.ts'
 import type { ClientHead } from '../http1/request-head.ts'
 import { type RequestEvents, RequestReader } from '../http1/request-reader.ts'
 import { Outlet } from '../outlet.ts'
-import { giveBack, type OnRead, ReadBuffer } from '../read-buffer.ts'
+import { bytesOf, giveBack, type OnRead, ReadBuffer } from '../read-buffer.ts'
 import type { Place } from '../roster.ts'
+import { Alarm, type TimerLedger } from './alarm.ts'
 import { ConnectionClock } from './connection-clock.ts'
 import { linger } from './linger.ts'
 import type { Peer } from './peer.ts'
@@ -60,6 +61,8 @@ const MOST_WAITING_BYTES = 64 * 1024
 export class ClientConnection implements RequestEvents, Watched {
   readonly socket: Socket
   readonly out: Outlet
+  /** Its own, and that of the exchange that is on. */
+  readonly alarm: Alarm
   readonly peer: Peer
   user: ConnectionUser | undefined
   /** The response that is under way is the last: nothing that comes after it is served (RFC 9112 section 9.6). */
@@ -91,13 +94,15 @@ export class ClientConnection implements RequestEvents, Watched {
   constructor(
     open: (onread: OnRead) => { readonly socket: Socket; readonly peer: Peer },
     limits: ConnectionLimits,
+    ledger: TimerLedger,
     vanished: Vanished,
     events: ConnectionEvents,
   ) {
     this.#events = events
     this.#vanished = vanished
     this.#reader = new RequestReader(this, limits.headBytes)
-    this.#clock = new ConnectionClock(limits, this)
+    this.alarm = new Alarm(ledger)
+    this.#clock = new ConnectionClock(limits, this.alarm, this)
     const { socket, peer } = open({
       buffer: () => this.#buffer.next(this.#reader.inBody && !this.#paused),
       callback: (length, buffer) => this.#readInto(length, buffer),
@@ -140,12 +145,12 @@ export class ClientConnection implements RequestEvents, Watched {
     else if (this.user === undefined) this.#next()
   }
 
-  /** The exchange is over: `listen.timeouts.keepalive` runs until the first byte of the next. */
-  over(user: ConnectionUser): void {
+  /** The exchange is over: `listen.timeouts.keepalive` runs until the first byte of the next. @param at now, monotonic ms */
+  over(user: ConnectionUser, at = performance.now()): void {
     if (this.user !== user) return
     this.user = undefined
     this.#served = true
-    if (!this.#upgraded) this.#clock.idles()
+    if (!this.#upgraded) this.#clock.idles(at)
     if (this.#response === undefined) this.#next()
   }
 
@@ -193,7 +198,7 @@ export class ClientConnection implements RequestEvents, Watched {
   /** @returns false where the socket should be read no more for now */
   #readInto(length: number, buffer: Uint8Array): boolean {
     const large = this.#buffer.take(length)
-    const bytes = (buffer as Buffer).subarray(0, length)
+    const bytes = bytesOf(buffer, length)
     if (this.#upgraded) return this.socket.push(Buffer.from(bytes))
     const { user } = this
     this.#read(bytes)

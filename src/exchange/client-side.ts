@@ -3,6 +3,7 @@
  * Before headers the gateway can choose an answer; after headers it can only stop.
  */
 import type { Socket } from 'node:net'
+import { fieldLines } from '../http1/fields.ts'
 import type { ClientHead } from '../http1/request-head.ts'
 import type { Outlet } from '../outlet.ts'
 import { giveBack, lasting } from '../read-buffer.ts'
@@ -11,7 +12,7 @@ import { MOST_CORKED_BYTES, type Writer, writeLater } from '../write-batch.ts'
 import type { ClientConnection } from './client-connection.ts'
 import type { Problem } from './problem.ts'
 import type { ResponseHead } from './response-head.ts'
-import { interimText, responseText, trailerText } from './response-text.ts'
+import { interimText, responseText } from './response-text.ts'
 
 export interface ClientEvents {
   /** The client left before the whole response was flushed to it. */
@@ -40,6 +41,8 @@ export class ClientSide implements Writer {
   ended = false
   blocked = false
   readonly #events: ClientEvents
+  readonly #socket: Socket
+  readonly #out: Outlet
   /** Held back until the first body bytes or the end of this turn. */
   #head: ResponseHead | undefined
   /** Text that is held back until the end of this turn, in latin1: a head, small pieces of a body, what frames them. */
@@ -60,6 +63,8 @@ export class ClientSide implements Writer {
   constructor(request: ClientHead, connection: ClientConnection, events: ClientEvents) {
     this.request = request
     this.connection = connection
+    this.#socket = connection.socket
+    this.#out = connection.out
     this.#events = events
   }
 
@@ -80,13 +85,11 @@ export class ClientSide implements Writer {
     this.#socket.write('HTTP/1.1 100 Continue\r\n\r\n', 'latin1')
   }
 
-  /** Relays an interim response; HTTP/1.0 knows none (RFC 9110 section 15.2). */
-  interim(status: number, headers: readonly string[]): void {
+  /** Relays an interim response; HTTP/1.0 knows none (RFC 9110 section 15.2). @param fields as text */
+  interim(status: number, fields: string): void {
     if (!this.canAnswer || this.request.minorVersion === 0) return
-    const text = interimText(status, headers)
-    if (text === undefined) return
     this.connection.promptly()
-    this.#socket.write(text, 'latin1')
+    this.#socket.write(interimText(status, fields), 'latin1')
   }
 
   /** The final response's head. A response without a body is over with it. */
@@ -136,13 +139,13 @@ export class ClientSide implements Writer {
     if (this.ended || this.gone) return
     this.ended = true
     this.#beginHead()
-    if (this.#chunked) this.#text += `0\r\n${trailerText(trailers)}\r\n`
+    if (this.#chunked) this.#text += `0\r\n${fieldLines(trailers)}\r\n`
     this.#writeLater()
   }
 
   /** A reply of the gateway's own. */
   reply({ status, headers, body }: Problem): void {
-    this.respond({ status, statusText: '', headers, contentLength: body.length, dated: false })
+    this.respond({ status, statusText: '', fields: fieldLines(headers), contentLength: body.length, dated: false })
     if (!this.ended) this.write(body)
     // At once: what ends the exchange may end the process, too.
     this.flush()
@@ -199,14 +202,6 @@ export class ClientSide implements Writer {
     this.#giveBack()
     this.connection.responded()
     this.#events.clientDelivered()
-  }
-
-  get #socket(): Socket {
-    return this.connection.socket
-  }
-
-  get #out(): Outlet {
-    return this.connection.out
   }
 
   #writeLater(): void {

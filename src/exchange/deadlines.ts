@@ -1,11 +1,11 @@
 /**
- * The clock of one exchange: any number of running timeouts on one native timer.
+ * The clock of one exchange: any number of running timeouts on one native timer, which is mostly set already (`Alarm`).
  *
  * A timeout is armed at its first event and disarmed at its second. Moving a deadline into the future (every byte of a
- * body does) is one store: the native timer is left where it is, and when it fires early it looks again. So a plain
- * exchange costs one setTimeout and one clearTimeout, whatever its number of stages.
+ * body does) is one store.
  */
 import type { TimeoutName } from '../outcome.ts'
+import { Alarm, now, type TimerLedger, type Waiter } from './alarm.ts'
 
 /** The timeouts that can run during an exchange; the index is the place in `Deadlines`. */
 export const CLOCKED = [
@@ -31,38 +31,28 @@ export const BODY_IDLE = 7
 export const REQUEST = 8
 export type Clocked = 0 | 1 | 2 | 3 | 4 | 5 | 6 | 7 | 8
 
-/** Native timers armed and cleared, for the ledger: a timer that is never cleared is a leak that shows. */
-export interface TimerLedger {
-  armed: number
-  cleared: number
-}
-
-/** Monotonic milliseconds. */
-export const now = (): number => performance.now()
-
 export interface DeadlineEvents {
   /** A timeout is due, this many ms ago; it is disarmed by now. */
   due(which: Clocked, overrunMs: number): void
 }
 
-export class Deadlines {
+export class Deadlines implements Waiter {
   /** The instant at which each timeout is due, monotonic ms; Infinity: not running. */
   readonly #due: number[] = [Infinity, Infinity, Infinity, Infinity, Infinity, Infinity, Infinity, Infinity, Infinity]
-  #timer: NodeJS.Timeout | undefined
-  /** When the native timer will look; Infinity: it is not set. */
-  #looksAt = Infinity
-  #stopped = false
-  readonly #ledger: TimerLedger
+  readonly #alarm: Alarm
   readonly #events: DeadlineEvents
+  #stopped = false
 
-  constructor(ledger: TimerLedger, events: DeadlineEvents) {
-    this.#ledger = ledger
+  /** @param clock the alarm of the connection; or the ledger of one of its own */
+  constructor(clock: Alarm | TimerLedger, events: DeadlineEvents) {
+    this.#alarm = clock instanceof Alarm ? clock : new Alarm(clock)
+    this.#alarm.guest = this
     this.#events = events
   }
 
-  /** True while a native timer is set: what the timers ledger counts as live. */
+  /** True while a native timer is set for this clock alone: what the timers ledger counts as live, beside those of connections. */
   get ticking(): boolean {
-    return this.#timer !== undefined
+    return this.#alarm.owner === undefined && this.#alarm.isSet && !this.#stopped
   }
 
   /**
@@ -72,9 +62,7 @@ export class Deadlines {
   arm(which: Clocked, ms: number, at: number = now(), soonestMs: number = ms): void {
     const due = at + ms
     this.#due[which] = due
-    const looksAt = Math.min(due, at + soonestMs)
-    // Not `ms`: `at` may lie in the past.
-    if (looksAt < this.#looksAt && !this.#stopped) this.#set(looksAt, looksAt - now())
+    if (!this.#stopped) this.#alarm.by(Math.min(due, at + soonestMs))
   }
 
   disarm(which: Clocked): void {
@@ -92,24 +80,24 @@ export class Deadlines {
 
   /** Ends the clock for good. */
   stop(): void {
+    if (this.#stopped) return
     this.#stopped = true
-    this.#clear()
+    this.#alarm.leave(this)
   }
 
-  #set(due: number, ms: number): void {
-    this.#clear()
-    this.#looksAt = due
-    this.#ledger.armed++
-    // At least 1 ms: a timer of 0 that finds itself a fraction of a millisecond early would spin.
-    this.#timer = setTimeout(look, Math.max(1, Math.ceil(ms)), this)
-  }
-
-  #clear(): void {
-    if (this.#timer === undefined) return
-    clearTimeout(this.#timer)
-    this.#timer = undefined
-    this.#looksAt = Infinity
-    this.#ledger.cleared++
+  look(rangAt: number): void {
+    while (!this.#stopped) {
+      const first = this.#first()
+      if (first === -1) return
+      const due = this.#due[first] as number
+      // Node's timers keep whole milliseconds and can run a fraction of one early: never fire before time.
+      if (due > rangAt) {
+        this.#alarm.by(due)
+        return
+      }
+      this.#due[first] = Infinity
+      this.#events.due(first, now() - due)
+    }
   }
 
   /** The timeout due first, or -1. */
@@ -125,36 +113,4 @@ export class Deadlines {
     }
     return first
   }
-
-  /** What the native timer does; public to the two functions below only. */
-  look(sure: boolean): void {
-    if (!sure) this.#clear()
-    if (this.#stopped) return
-    const first = this.#first()
-    if (first === -1) return
-    const due = this.#due[first] as number
-    const left = due - now()
-    // Node's timers keep whole milliseconds and can run a fraction of one early: never fire before time.
-    if (left > 0) {
-      if (due < this.#looksAt) this.#set(due, left)
-      return
-    }
-    // After a stall of the process the timer phase runs before the sockets are read, and an answer that already sits in
-    // the socket would become a false timeout: let the poll phase pass once, then look again.
-    if (!sure) {
-      setImmediate(lookTwice, this)
-      return
-    }
-    this.#due[first] = Infinity
-    this.#events.due(first, 0 - left)
-    this.look(false)
-  }
-}
-
-function look(deadlines: Deadlines): void {
-  deadlines.look(false)
-}
-
-function lookTwice(deadlines: Deadlines): void {
-  deadlines.look(true)
 }

@@ -3,20 +3,21 @@
  * through `#end`, once: the first cause wins, and what it causes on the other side is no cause.
  */
 import type { Socket } from 'node:net'
+import type { Fields } from '../http1/fields.ts'
 import type { ClientHead } from '../http1/request-head.ts'
 import type { UpstreamHead } from '../http1/response-head.ts'
 import { OUTCOMES, type Outcome, type Stage, type TimeoutName } from '../outcome.ts'
 import type { Place } from '../roster.ts'
 import type { Connection } from '../upstream/connection.ts'
 import type { DialStage } from '../upstream/dial.ts'
+import { now } from './alarm.ts'
 import type { ClientConnection, ConnectionUser } from './client-connection.ts'
 import { type ClientEvents, ClientSide } from './client-side.ts'
-import { now } from './deadlines.ts'
 import { problem } from './problem.ts'
 import { report } from './report.ts'
 import { RequestBody, type RequestBodyEvents } from './request-body.ts'
 import { type RequestHead, requestHead } from './request-head.ts'
-import { interimHead, responseHead } from './response-head.ts'
+import { hintFields, responseHead } from './response-head.ts'
 import type { BoundRoute, InFlight, Inside } from './route.ts'
 import { Timeline } from './timeline.ts'
 import { type TimeoutEvents, Timeouts } from './timeouts.ts'
@@ -49,7 +50,7 @@ export class Exchange implements ClientEvents, UpstreamEvents, RequestBodyEvents
 
   /** @param target the request target that was matched: normalised, with its query string */
   constructor(route: BoundRoute, request: ClientHead, connection: ClientConnection, target: string) {
-    const { isTrusted, newId, ledger, table } = route.shared
+    const { isTrusted, newId, table } = route.shared
     const query = target.indexOf('?')
     this.route = route
     this.path = query === -1 ? target : target.slice(0, query)
@@ -57,7 +58,7 @@ export class Exchange implements ClientEvents, UpstreamEvents, RequestBodyEvents
     this.#head = requestHead(request, route.requestRules, connection.peer, isTrusted, newId)
     this.#client = new ClientSide(request, connection, this)
     this.#upstream = new UpstreamSide(route.upstream, this)
-    this.#timeouts = new Timeouts(route.limits, ledger.timers, table, this)
+    this.#timeouts = new Timeouts(route.limits, connection.alarm, table, this)
   }
 
   /** Sends the exchange on its way. */
@@ -103,7 +104,7 @@ export class Exchange implements ClientEvents, UpstreamEvents, RequestBodyEvents
     this.#upstream.start({
       method: this.method,
       target: this.route.rewrite(this.#target),
-      headers: this.#head.headers,
+      passed: this.#head.passed,
       added: this.#head.added,
       body: this.#body?.upload ?? null,
       chunked: request.chunked,
@@ -237,12 +238,13 @@ export class Exchange implements ClientEvents, UpstreamEvents, RequestBodyEvents
   // ---- the upstream hop ----
 
   upstreamQueued(): void {
+    this.#timeline.queued = true
     this.#timeouts.queued(this.#timeline.started)
   }
 
   upstreamSlot(connection: Connection): void {
     this.#timeouts.slotTaken()
-    this.#timeline.slotTaken(now())
+    this.#timeline.slotTaken(connection.served > 0)
     this.#stage = connection.served > 0 ? 'request_write' : 'connect'
   }
 
@@ -254,7 +256,7 @@ export class Exchange implements ClientEvents, UpstreamEvents, RequestBodyEvents
 
   upstreamConnected(): void {
     this.#timeouts.connected()
-    this.#timeline.connected = now()
+    this.#timeline.isConnected()
     this.#stage = 'request_write'
     this.route.reuse(this.#upstream.reused)
   }
@@ -277,8 +279,10 @@ export class Exchange implements ClientEvents, UpstreamEvents, RequestBodyEvents
     this.#timeouts.requestSent(this.#timeline.sent)
   }
 
-  upstreamInterim(status: number, headers: readonly string[]): void {
-    this.#client.interim(status, interimHead(headers, this.route.responseRules))
+  upstreamInterim(status: number, fields: Fields): void {
+    // Only an early hint has fields that say anything (RFC 8297).
+    const hints = status === 103 ? hintFields(fields, this.route.responseRules) : ''
+    if (hints !== undefined) this.#client.interim(status, hints)
   }
 
   upstreamHead(head: UpstreamHead): boolean {
@@ -292,8 +296,8 @@ export class Exchange implements ClientEvents, UpstreamEvents, RequestBodyEvents
     return !this.#client.blocked
   }
 
-  upstreamData(chunk: Buffer): boolean {
-    this.#timeouts.responseByte()
+  upstreamData(chunk: Buffer, firstOfRead: boolean): boolean {
+    if (firstOfRead) this.#timeouts.responseByte()
     return this.#client.write(chunk)
   }
 
@@ -358,6 +362,7 @@ export class Exchange implements ClientEvents, UpstreamEvents, RequestBodyEvents
   #close(): void {
     if (this.#closed) return
     this.#closed = true
+    const at = now()
     const outcome = this.#outcome ?? 'internal_error'
     const { route } = this
     const { shared } = route
@@ -385,10 +390,10 @@ export class Exchange implements ClientEvents, UpstreamEvents, RequestBodyEvents
         error: this.#error,
         clientAbortAge: this.#clientAbortAge,
       },
-      now(),
+      at,
     )
     route.metrics.finished(record)
     shared.finished(record)
-    this.#client.connection.over(this)
+    this.#client.connection.over(this, at)
   }
 }

@@ -9,7 +9,8 @@
  * at both, often enough (1 % of the timeout, at least every 20 ms) for the promised tolerance.
  */
 import type { Socket } from 'node:net'
-import { type Clocked, type Deadlines, now } from './deadlines.ts'
+import { now } from './alarm.ts'
+import type { Clocked, Deadlines } from './deadlines.ts'
 import type { SocketTable } from './socket-table.ts'
 
 interface StreamHandle {

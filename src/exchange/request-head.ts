@@ -3,15 +3,27 @@
  * the hop, plus what only a gateway may say. One pass over the raw fields.
  */
 import type { HeaderRules } from '../config/config.ts'
+import { FieldCopy } from '../http1/field-copy.ts'
+import { fieldLines } from '../http1/fields.ts'
 import type { ClientHead } from '../http1/request-head.ts'
+import { FieldActions } from './field-actions.ts'
 import { clientBehind, type IsTrusted, type Peer } from './peer.ts'
 
 /** What is done with a client's header field of a certain name. */
-type Action = 'drop' | 'connection' | 'x-forwarded-for' | 'if-trusted' | 'request-id' | 'forwarded' | 'via'
+type Action =
+  | 'drop'
+  | 'via'
+  // Believed of those who are trusted, and dropped of all others.
+  | 'request-id'
+  | 'forwarded'
+  | 'x-forwarded-for'
+  | 'x-forwarded-proto'
+  | 'x-forwarded-host'
+  | 'x-forwarded-port'
 
 /** RFC 9110 section 7.6.1, and what the gateway writes itself. */
 const ACTIONS: readonly (readonly [string, Action])[] = [
-  ['connection', 'connection'],
+  ['connection', 'drop'],
   ['keep-alive', 'drop'],
   ['proxy-connection', 'drop'],
   ['proxy-authenticate', 'drop'],
@@ -27,18 +39,17 @@ const ACTIONS: readonly (readonly [string, Action])[] = [
   ['host', 'drop'],
   ['content-length', 'drop'],
   ['x-forwarded-for', 'x-forwarded-for'],
-  ['x-forwarded-proto', 'if-trusted'],
-  ['x-forwarded-host', 'if-trusted'],
-  ['x-forwarded-port', 'if-trusted'],
+  ['x-forwarded-proto', 'x-forwarded-proto'],
+  ['x-forwarded-host', 'x-forwarded-host'],
+  ['x-forwarded-port', 'x-forwarded-port'],
   ['x-real-ip', 'drop'],
   ['forwarded', 'forwarded'],
   ['x-request-id', 'request-id'],
   ['via', 'via'],
 ]
 
-/** What a `Connection` field must not strip: framing, and what this gateway sets on the way (issue 5, part 3). */
 export type RequestRules = {
-  readonly actions: ReadonlyMap<string, Action>
+  readonly actions: FieldActions<Action>
   /** The fields that the route sets, as text: each with its CRLF. */
   readonly setText: string
   /** What this gateway calls itself in `Via` (RFC 9110 section 7.6.3). */
@@ -47,15 +58,15 @@ export type RequestRules = {
 
 /** A route's rules, merged once at start into one table with those of HTTP. */
 export function requestRules(rules: HeaderRules, pseudonym: string): RequestRules {
-  const actions = new Map<string, Action>(ACTIONS)
-  for (const name of rules.remove) actions.set(name, 'drop')
-  for (const [name] of rules.set) actions.set(name.toLowerCase(), 'drop')
-  return { actions, setText: rules.set.map(([name, value]) => `${name}: ${value}\r\n`).join(''), pseudonym }
+  const dropped = [...rules.remove, ...rules.set.map(([name]) => name.toLowerCase())]
+  const actions = [...ACTIONS, ...dropped.map(name => [name, 'drop'] as const)]
+  // `X_Forwarded_For` becomes the same variable as the real one in whatever speaks CGI, WSGI or Rack.
+  return { actions: new FieldActions(actions, 'drop'), setText: fieldLines(rules.set.flat()), pseudonym }
 }
 
 export interface RequestHead {
-  /** Of the client's fields those that go on: flat, name and value in turn. */
-  readonly headers: string[]
+  /** Of the client's fields those that go on, as text: each with its CRLF. */
+  readonly passed: string
   /** What the gateway adds, as text: each field with its CRLF. */
   readonly added: string
   /** The address of the original client. */
@@ -66,15 +77,15 @@ export interface RequestHead {
 }
 
 export function requestHead(
-  { headers: rawHeaders, host, minorVersion, hasBody, contentLength, method }: ClientHead,
+  { fields, connection, host, minorVersion, hasBody, contentLength, method }: ClientHead,
   rules: RequestRules,
   peer: Peer,
   isTrusted: IsTrusted,
   newId: () => string,
 ): RequestHead {
   const { actions } = rules
-  const headers: string[] = []
-  let listed: string | undefined
+  const ofHop = namesIn(connection)
+  const copy = new FieldCopy(fields)
   let forwardedFor = ''
   let forwarded = ''
   let proto = 'http'
@@ -82,40 +93,38 @@ export function requestHead(
   let port = ''
   let requestId = ''
   let via = ''
-  for (let i = 0; i < rawHeaders.length; i += 2) {
-    const name = rawHeaders[i] as string
-    const value = rawHeaders[i + 1] as string
-    const lower = name.toLowerCase()
-    switch (actions.get(lower)) {
-      case undefined:
-        // `X_Forwarded_For` becomes the same variable as the real one in whatever speaks CGI, WSGI or Rack.
-        if (!lower.includes('_') || !actions.has(lower.replaceAll('_', '-'))) headers.push(name, value)
-        break
-      case 'connection':
-        listed = listed === undefined ? value : `${listed},${value}`
-        break
+  for (let i = 0; i < fields.count; i++) {
+    const action = actions.of(fields, i)
+    if (action === undefined) {
+      if (ofHop === undefined || !ofHop.has(fields.name(i).toLowerCase())) copy.add(i)
+      continue
+    }
+    if (action === 'via') via = joined(via, fields.value(i))
+    if (action === 'drop' || !peer.trusted) continue
+    const value = fields.value(i)
+    switch (action) {
       case 'request-id':
-        if (peer.trusted && isRequestId(value)) requestId = value
+        if (isRequestId(value)) requestId = value
         break
       case 'x-forwarded-for':
-        if (peer.trusted) forwardedFor = forwardedFor === '' ? value : `${forwardedFor}, ${value}`
-        break
-      case 'via':
-        via = via === '' ? value : `${via}, ${value}`
+        forwardedFor = joined(forwardedFor, value)
         break
       case 'forwarded':
-        if (peer.trusted) forwarded = forwarded === '' ? value : `${forwarded}, ${value}`
+        forwarded = joined(forwarded, value)
         break
-      case 'if-trusted':
-        if (!peer.trusted) break
-        if (lower === 'x-forwarded-proto') proto = value
-        else if (lower === 'x-forwarded-host') forwardedHost = value
-        else port = value
+      case 'x-forwarded-proto':
+        proto = value
+        break
+      case 'x-forwarded-host':
+        forwardedHost = value
+        break
+      case 'x-forwarded-port':
+        port = value
         break
       default:
     }
   }
-  if (listed !== undefined) dropListed(headers, listed)
+  const passed = copy.text
   const clientAddress = forwardedFor === '' ? peer.address : clientBehind(peer, forwardedFor, isTrusted)
   if (requestId === '') requestId = newId()
   let added = `X-Request-Id: ${requestId}\r\n`
@@ -130,11 +139,11 @@ export function requestHead(
       said = { host, minorVersion, text }
       peer.said = said
     }
-    return { headers, added: added + said.text + rules.setText, clientAddress, requestId, looped: false }
+    return { passed, added: added + said.text + rules.setText, clientAddress, requestId, looped: false }
   }
   const behind = { forwardedFor, forwarded, via, proto, forwardedHost, port, clientAddress }
   added += forwardedText(rules, peer, host, minorVersion, behind) + rules.setText
-  return { headers, added, clientAddress, requestId, looped: via !== '' && via.includes(rules.pseudonym) }
+  return { passed, added, clientAddress, requestId, looped: via !== '' && via.includes(rules.pseudonym) }
 }
 
 /** What those before us have said of the client, as far as they are believed; '' where they have not. */
@@ -181,19 +190,22 @@ function forwardedElement(peer: Peer, host: string): string {
   return `for=${node};host="${host.replace(/["\\]/g, '')}";proto=http`
 }
 
-/** Takes the fields that `Connection` lists out of `headers`; what the gateway sets is added later and so survives. */
-export function dropListed(headers: string[], listed: string): void {
-  const plain = listed.toLowerCase()
-  if (plain === 'keep-alive' || plain === 'close') return
-  const names = new Set(plain.split(',').map(name => name.trim()))
-  let kept = 0
-  for (let i = 0; i < headers.length; i += 2) {
-    const name = headers[i] as string
-    if (names.has(name.toLowerCase())) continue
-    headers[kept++] = name
-    headers[kept++] = headers[i + 1] as string
-  }
-  headers.length = kept
+/**
+ * The names that a `Connection` field lists, in lower case; undefined where none of them is a field's. What the gateway sets
+ * itself, framing above all, they do not take.
+ */
+export function namesIn(connection: string): ReadonlySet<string> | undefined {
+  if (connection === '' || connection === 'keep-alive' || connection === 'close') return undefined
+  return new Set(
+    connection
+      .toLowerCase()
+      .split(',')
+      .map(name => name.trim()),
+  )
+}
+
+function joined(list: string, more: string): string {
+  return list === '' ? more : `${list}, ${more}`
 }
 
 /** A request id that is believed is also logged and sent on: printable, and of a sane length. */

@@ -1,12 +1,15 @@
 /** The response head as the client gets it: the upstream's fields in their order and case, less those of its hop. */
 import type { HeaderRules } from '../config/config.ts'
+import { FieldCopy } from '../http1/field-copy.ts'
+import { type Fields, fieldLines, isNamed } from '../http1/fields.ts'
 import type { UpstreamHead } from '../http1/response-head.ts'
-import { dropListed } from './request-head.ts'
+import { FieldActions } from './field-actions.ts'
+import { namesIn } from './request-head.ts'
 
-type Action = 'drop' | 'connection' | 'content-length'
+type Action = 'drop' | 'content-length'
 
 const ACTIONS: readonly (readonly [string, Action])[] = [
-  ['connection', 'connection'],
+  ['connection', 'drop'],
   ['keep-alive', 'drop'],
   ['proxy-connection', 'drop'],
   ['proxy-authenticate', 'drop'],
@@ -20,23 +23,24 @@ const ACTIONS: readonly (readonly [string, Action])[] = [
 const PLAIN_TEXT = /^[\t\x20-\x7e]*$/
 
 export interface ResponseRules {
-  readonly actions: ReadonlyMap<string, Action>
-  readonly set: readonly string[]
+  readonly actions: FieldActions<Action>
+  /** The fields that the route sets, as text: each with its CRLF. */
+  readonly setText: string
 }
 
 export function responseRules(rules: HeaderRules, pseudonym: string): ResponseRules {
-  const actions = new Map<string, Action>(ACTIONS)
-  for (const name of rules.remove) actions.set(name, 'drop')
-  for (const [name] of rules.set) actions.set(name.toLowerCase(), 'drop')
+  const dropped = [...rules.remove, ...rules.set.map(([name]) => name.toLowerCase())]
+  const actions = [...ACTIONS, ...dropped.map(name => [name, 'drop'] as const)]
   // Whatever the upstream spoke: 1.1 is what was asked for.
-  return { actions, set: [...rules.set.flat(), 'Via', `1.1 ${pseudonym}`] }
+  const setText = fieldLines([...rules.set.flat(), 'Via', `1.1 ${pseudonym}`])
+  return { actions: new FieldActions<Action>(actions), setText }
 }
 
 export interface ResponseHead {
   readonly status: number
   readonly statusText: string
-  /** Flat, name and value in turn. */
-  readonly headers: string[]
+  /** As text: each with its CRLF. */
+  readonly fields: string
   /** -1: not declared. */
   readonly contentLength: number
   /** The fields have a `Date`; where they have not, the gateway adds one. */
@@ -45,43 +49,40 @@ export interface ResponseHead {
 
 export function responseHead(head: UpstreamHead, rules: ResponseRules, requestId: string): ResponseHead {
   const { actions } = rules
-  const { status, statusText, contentLength, headers: raw } = head
-  const headers: string[] = []
-  let listed: string | undefined
-  let lengthName = ''
+  const { status, statusText, contentLength, connection, fields } = head
+  const ofHop = namesIn(connection)
+  const copy = new FieldCopy(fields)
   let dated = false
-  for (let i = 0; i < raw.length; i += 2) {
-    const name = raw[i] as string
-    const lower = name.toLowerCase()
-    switch (actions.get(lower)) {
-      case undefined:
-        headers.push(name, raw[i + 1] as string)
-        if (lower === 'date') dated = true
-        break
-      case 'connection':
-        listed = listed === undefined ? (raw[i + 1] as string) : `${listed},${raw[i + 1]}`
-        break
-      case 'content-length':
-        lengthName = name
-        break
-      default:
+  for (let i = 0; i < fields.count; i++) {
+    const action = actions.of(fields, i)
+    if (action === 'drop') continue
+    if (action === 'content-length') {
+      // RFC 9110 section 8.6: a 204 has none. What `Connection` lists cannot take the framing.
+      if (status !== 204) copy.add(i)
+      continue
     }
+    if (ofHop?.has(fields.name(i).toLowerCase()) === true) continue
+    copy.add(i)
+    if (fields.nameLength(i) === 4 && isNamed(fields.name(i), 'Date', 'date')) dated = true
   }
-  if (listed !== undefined) dropListed(headers, listed)
-  // After `Connection` was obeyed, which must not take the framing; RFC 9110 section 8.6: a 204 has none.
-  if (lengthName !== '' && status !== 204) headers.push(lengthName, String(contentLength))
-  for (let i = 0; i < rules.set.length; i++) headers.push(rules.set[i] as string)
-  headers.push('X-Request-Id', requestId)
-  // A reason phrase in UTF-8 would make Node refuse the whole head; it means nothing (RFC 9112 section 4), so it goes.
-  return { status, statusText: PLAIN_TEXT.test(statusText) ? statusText : '', headers, contentLength, dated }
+  return {
+    status,
+    // A reason phrase in UTF-8 would make Node refuse the whole head; it means nothing (RFC 9112 section 4), so it goes.
+    statusText: statusText === 'OK' || PLAIN_TEXT.test(statusText) ? statusText : '',
+    fields: `${copy.text}${rules.setText}X-Request-Id: ${requestId}\r\n`,
+    contentLength,
+    dated,
+  }
 }
 
-/** The fields of an early hint that are not of its hop. */
-export function interimHead(raw: readonly string[], { actions }: ResponseRules): string[] {
-  const headers: string[] = []
-  for (let i = 0; i < raw.length; i += 2) {
-    const name = raw[i] as string
-    if (!actions.has(name.toLowerCase())) headers.push(name, raw[i + 1] as string)
+/** @returns the fields of an early hint that are not of its hop; undefined where it hints at nothing */
+export function hintFields(fields: Fields, { actions }: ResponseRules): string | undefined {
+  const copy = new FieldCopy(fields)
+  let linked = false
+  for (let i = 0; i < fields.count; i++) {
+    if (actions.of(fields, i) !== undefined) continue
+    copy.add(i)
+    if (fields.name(i).toLowerCase() === 'link') linked = true
   }
-  return headers
+  return linked ? copy.text : undefined
 }

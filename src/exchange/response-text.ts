@@ -7,31 +7,30 @@ import type { ResponseHead } from './response-head.ts'
  * @param last the connection is closed behind it
  */
 export function responseText(head: ResponseHead, chunked: boolean, last: boolean): string {
-  const { status, statusText, headers, dated } = head
-  let text = `HTTP/1.1 ${status} ${statusText === '' ? (STATUS_CODES[status] ?? 'unknown') : statusText}\r\n`
-  for (let i = 0; i < headers.length; i += 2) text += `${headers[i]}: ${headers[i + 1]}\r\n`
+  const { status, statusText, fields, dated } = head
+  let text = statusLine(status, statusText) + fields
   if (!dated) text += `Date: ${date()}\r\n`
   if (chunked) text += 'Transfer-Encoding: chunked\r\n'
   return text + (last ? 'Connection: close\r\n\r\n' : 'Connection: keep-alive\r\n\r\n')
 }
 
-/** @returns undefined where there is nothing to tell: an early hint that hints at nothing */
-export function interimText(status: number, headers: readonly string[]): string | undefined {
-  let text = `HTTP/1.1 ${status} ${STATUS_CODES[status] ?? 'unknown'}\r\n`
-  if (status !== 103) return `${text}\r\n`
-  let linked = false
-  for (let i = 0; i < headers.length; i += 2) {
-    text += `${headers[i]}: ${headers[i + 1]}\r\n`
-    if ((headers[i] as string).toLowerCase() === 'link') linked = true
-  }
-  return linked ? `${text}\r\n` : undefined
+/** @param fields as text: each with its CRLF */
+export function interimText(status: number, fields: string): string {
+  return `HTTP/1.1 ${status} ${STATUS_CODES[status] ?? 'unknown'}\r\n${fields}\r\n`
 }
 
-/** @param trailers flat, name and value in turn */
-export function trailerText(trailers: readonly string[]): string {
-  let text = ''
-  for (let i = 0; i < trailers.length; i += 2) text += `${trailers[i]}: ${trailers[i + 1]}\r\n`
-  return text
+let lineStatus = 0
+let lineText = ''
+let line = ''
+
+/** Of most responses it is that of the one before. */
+function statusLine(status: number, statusText: string): string {
+  if (status !== lineStatus || statusText !== lineText) {
+    lineStatus = status
+    lineText = statusText
+    line = `HTTP/1.1 ${status} ${statusText === '' ? (STATUS_CODES[status] ?? 'unknown') : statusText}\r\n`
+  }
+  return line
 }
 
 let datedSecond = 0

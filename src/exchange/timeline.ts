@@ -1,10 +1,13 @@
 /** The instants of an exchange, and the durations of its stages that are read off them. */
 import type { StageTimes } from '../observe/record.ts'
+import { now } from './alarm.ts'
 
 export class Timeline {
   readonly started: number
   /** -1: not reached. Monotonic ms. */
   asked = -1
+  /** No slot was free when one was asked for. */
+  queued = false
   slot = -1
   dialling = -1
   connected = -1
@@ -15,11 +18,15 @@ export class Timeline {
     this.started = at
   }
 
-  /** A slot was taken: what the attempt before it had reached is void. */
-  slotTaken(at: number): void {
-    if (this.slot === -1) this.slot = at
-    this.connected = -1
+  /** A slot was taken: what the attempt before it had reached is void. @param usable its connection has served before */
+  slotTaken(usable: boolean): void {
+    if (this.slot === -1) this.slot = this.queued ? now() : this.asked
+    this.connected = usable ? this.slot : -1
     this.sent = -1
+  }
+
+  isConnected(): void {
+    if (this.connected === -1) this.connected = now()
   }
 
   /** A dial has entered its first stage, or the next. */

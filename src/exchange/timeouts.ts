@@ -4,6 +4,7 @@
  */
 import type { Socket } from 'node:net'
 import type { Outcome, TimeoutName } from '../outcome.ts'
+import type { Alarm, TimerLedger } from './alarm.ts'
 import {
   BODY_IDLE,
   CLIENT_BODY_IDLE,
@@ -16,7 +17,6 @@ import {
   REQUEST,
   REQUEST_WRITE,
   RESPONSE_HEADERS,
-  type TimerLedger,
   WRITE_IDLE,
 } from './deadlines.ts'
 import { FlushWatch } from './flush-watch.ts'
@@ -58,14 +58,15 @@ export class Timeouts implements DeadlineEvents {
   #requestWatch: FlushWatch | undefined
   #clientWatch: FlushWatch | undefined
 
-  constructor(limits: RouteLimits, ledger: TimerLedger, table: SocketTable, events: TimeoutEvents) {
+  /** @param clock see `Deadlines` */
+  constructor(limits: RouteLimits, clock: Alarm | TimerLedger, table: SocketTable, events: TimeoutEvents) {
     this.#table = table
     this.#limits = limits
     this.#events = events
-    this.#deadlines = new Deadlines(ledger, this)
+    this.#deadlines = new Deadlines(clock, this)
   }
 
-  /** A native timer is set. */
+  /** A native timer is set for these alone. */
   get ticking(): boolean {
     return this.#deadlines.ticking
   }

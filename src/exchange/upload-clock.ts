@@ -3,7 +3,8 @@
  * bounds what `body_idle` cannot (one byte every nine seconds). Both run only while we want bytes: while the upstream
  * makes us wait, nothing is the client's fault.
  */
-import { CLIENT_BODY_IDLE, type Deadlines, MIN_BODY_RATE, now } from './deadlines.ts'
+import { now } from './alarm.ts'
+import { CLIENT_BODY_IDLE, type Deadlines, MIN_BODY_RATE } from './deadlines.ts'
 import type { RouteLimits } from './route.ts'
 
 export class UploadClock {

@@ -3,7 +3,7 @@
  * words of the gateway.
  */
 import type { Socket } from 'node:net'
-import { notHttp } from '../http1/fields.ts'
+import { type Fields, notHttp } from '../http1/fields.ts'
 import type { UpstreamHead } from '../http1/response-head.ts'
 import type { Outcome } from '../outcome.ts'
 import { Place } from '../roster.ts'
@@ -25,11 +25,14 @@ export interface UpstreamEvents {
   upstreamConnected(): void
   /** The last byte of the request was handed to the upstream's socket. */
   upstreamRequestSent(): void
-  upstreamInterim(status: number, headers: readonly string[]): void
+  upstreamInterim(status: number, fields: Fields): void
   /** @returns false where the body should wait */
   upstreamHead(head: UpstreamHead): boolean
-  /** @returns false where the rest of the body should wait */
-  upstreamData(chunk: Buffer): boolean
+  /**
+   * @param firstOfRead nothing else of what was read with it was told before
+   * @returns false where the rest of the body should wait
+   */
+  upstreamData(chunk: Buffer, firstOfRead: boolean): boolean
   /** All of one large read was told. @param buffer what it was read into, to be given back when its pieces are away */
   upstreamReadOver(buffer: Buffer): void
   upstreamEnd(trailers: readonly string[]): void
@@ -74,6 +77,8 @@ export class UpstreamSide implements Waiter, Borrower {
   #interims = 0
   /** What the connection had read before this attempt, and the payload since: what is neither is framing. */
   #wireStart = 0
+  /** What it had read when something of the response was last told. */
+  #toldAt = 0
   #payloadBytes = 0
 
   constructor(upstream: Upstream, events: UpstreamEvents) {
@@ -151,7 +156,7 @@ export class UpstreamSide implements Waiter, Borrower {
   }
 
   writing(): void {
-    this.#wireStart = this.connection?.rawSocket?.bytesRead ?? 0
+    this.#wireStart = this.connection?.bytesRead ?? 0
     this.#written = true
     if (!this.#over) this.#events.upstreamConnected()
   }
@@ -165,14 +170,15 @@ export class UpstreamSide implements Waiter, Borrower {
     this.#responseStarted = true
   }
 
-  interim(status: number, headers: readonly string[]): void {
+  interim(status: number, fields: Fields): void {
     // A 100 is for us, who have not asked for it: the client's own was answered at its hop.
-    if (!this.#over && status !== 100 && ++this.#interims <= MAX_INTERIM) this.#events.upstreamInterim(status, headers)
+    if (!this.#over && status !== 100 && ++this.#interims <= MAX_INTERIM) this.#events.upstreamInterim(status, fields)
   }
 
   head(head: UpstreamHead): boolean {
     if (this.#over) return true
     this.#headersReceived = true
+    this.#toldAt = this.connection?.bytesRead ?? 0
     return this.#events.upstreamHead(head)
   }
 
@@ -185,12 +191,14 @@ export class UpstreamSide implements Waiter, Borrower {
   data(chunk: Buffer): boolean {
     if (this.#over) return true
     this.#payloadBytes += chunk.length
-    const wireBytes = (this.connection?.rawSocket?.bytesRead ?? 0) - this.#wireStart
-    if (isMostlyFraming(wireBytes, this.#payloadBytes)) {
+    const bytesRead = this.connection?.bytesRead ?? 0
+    if (isMostlyFraming(bytesRead - this.#wireStart, this.#payloadBytes)) {
       this.failed(notHttp('chunk extensions without end'))
       return true
     }
-    return this.#events.upstreamData(chunk)
+    const firstOfRead = bytesRead !== this.#toldAt
+    this.#toldAt = bytesRead
+    return this.#events.upstreamData(chunk, firstOfRead)
   }
 
   readOver(buffer: Buffer): void {

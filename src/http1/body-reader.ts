@@ -198,7 +198,7 @@ export class BodyReader {
       const text = partial.text(0, length - 2)
       partial.forget()
       this.#state = NOTHING
-      this.trailers = parseFields(text, 0, this.#mostTrailers.fields)
+      this.trailers = parseFields(text, 0, this.#mostTrailers.fields).flat()
       break
     }
     return at

@@ -35,33 +35,104 @@ const COLON = 58
 const LENGTH = /^(?:0|[1-9]\d{0,14})$/
 
 /**
- * The fields of a head or of a trailer section: flat, name and value in turn.
+ * The fields of a head or of a trailer section: where each is in its text. A name or a value is cut out when it is asked
+ * for, as nearly all fields pass through a gateway unread.
+ */
+export class Fields {
+  /** Of the whole head. */
+  readonly text: string
+  /** For each field where its line begins and where its colon is (as `~at` where the line is not plain), and then the end. */
+  readonly #places: readonly number[]
+
+  constructor(text: string, places: readonly number[]) {
+    this.text = text
+    this.#places = places
+  }
+
+  get count(): number {
+    return this.#places.length >> 1
+  }
+
+  /** Where the line of a field begins; of `count`: where the last one ends. */
+  lineAt(i: number): number {
+    return this.#places[2 * i] as number
+  }
+
+  nameLength(i: number): number {
+    return this.#colonAt(i) - this.lineAt(i)
+  }
+
+  name(i: number): string {
+    return this.text.slice(this.lineAt(i), this.#colonAt(i))
+  }
+
+  value(i: number): string {
+    const { text } = this
+    let at = this.#colonAt(i) + 1
+    let end = this.lineAt(i + 1) - 2
+    while (isBlank(text.charCodeAt(at))) at++
+    // A tab stays: before some readers `chunked\t` is a coding, before others it is none.
+    while (end > at && text.charCodeAt(end - 1) === SPACE) end--
+    return text.slice(at, end)
+  }
+
+  /** The line is `Name: value` and nothing else: what `line` would make of it. */
+  isPlain(i: number): boolean {
+    return (this.#places[2 * i + 1] as number) >= 0
+  }
+
+  /** As a gateway writes it, with its CRLF. */
+  line(i: number): string {
+    return `${this.name(i)}: ${this.value(i)}\r\n`
+  }
+
+  /** Name and value in turn. */
+  flat(): string[] {
+    const flat: string[] = []
+    for (let i = 0; i < this.count; i++) flat.push(this.name(i), this.value(i))
+    return flat
+  }
+
+  #colonAt(i: number): number {
+    const at = this.#places[2 * i + 1] as number
+    return at < 0 ? ~at : at
+  }
+}
+
+export const NO_FIELDS = new Fields('', [0])
+
+/**
  * @param text ends with a CRLF
  * @param most how many there may be
  * @throws an error with the code `NOT_HTTP`
  */
-export function parseFields(text: string, from: number, most: number): string[] {
-  const fields: string[] = []
+export function parseFields(text: string, from: number, most: number): Fields {
+  const places: number[] = []
   let at = from
   while (at < text.length) {
-    const nameAt = at
+    const lineAt = at
     while (TOKEN[text.charCodeAt(at)] === 1) at++
     // A name that is empty, a folded line (RFC 9112 section 5.2), white space before the colon (section 5.1).
-    if (at === nameAt || text.charCodeAt(at) !== COLON) throw notHttp('not a header field')
-    const name = text.slice(nameAt, at)
-    do at++
-    while (isBlank(text.charCodeAt(at)))
-    const valueAt = at
+    if (at === lineAt || text.charCodeAt(at) !== COLON) throw notHttp('not a header field')
+    const colonAt = at++
     while (TEXT[text.charCodeAt(at)] === 1) at++
     if (text.charCodeAt(at) !== CR || text.charCodeAt(at + 1) !== LF) throw notHttp('not a header field')
-    let end = at
-    // A tab stays: before some readers `chunked\t` is a coding, before others it is none.
-    while (end > valueAt && text.charCodeAt(end - 1) === SPACE) end--
-    fields.push(name, text.slice(valueAt, end))
+    const plain =
+      text.charCodeAt(colonAt + 1) === SPACE &&
+      (at === colonAt + 2 || (!isBlank(text.charCodeAt(colonAt + 2)) && text.charCodeAt(at - 1) !== SPACE))
+    places.push(lineAt, plain ? colonAt : ~colonAt)
     at += 2
   }
-  if (fields.length > 2 * most) throw notHttp(`more than ${most} header fields`, 431)
-  return fields
+  if (places.length > 2 * most) throw notHttp(`more than ${most} header fields`, 431)
+  places.push(at)
+  return new Fields(text, places)
+}
+
+/** @param flat name and value in turn; none of them has a CR or an LF */
+export function fieldLines(flat: readonly string[]): string {
+  let text = ''
+  for (let i = 0; i < flat.length; i += 2) text += `${flat[i]}: ${flat[i + 1]}\r\n`
+  return text
 }
 
 /** @returns -1 where it is no length */
@@ -69,10 +140,19 @@ export function lengthOf(value: string): number {
   return LENGTH.test(value) ? Number(value) : -1
 }
 
+/** @param usual how nearly everybody writes the name; @param lower the same in lower case */
+export function isNamed(name: string, usual: string, lower: string): boolean {
+  return name === usual || name.toLowerCase() === lower
+}
+
 /** Framing to whoever maps what is no letter to `-` (CGI, WSGI, Rack), and none to whoever does not. */
-export function isLike(name: string, framing: string): boolean {
-  const lower = name.toLowerCase()
-  return lower === framing || lower.replace(/[^a-z]/g, '-') === framing
+export function isLike(name: string, usual: string, lower: string): boolean {
+  return isNamed(name, usual, lower) || name.toLowerCase().replace(/[^a-z]/g, '-') === lower
+}
+
+/** A list that goes on in another field (RFC 9110 section 5.3). @param list '' where it begins */
+export function listed(list: string, more: string): string {
+  return list === '' ? more : `${list},${more}`
 }
 
 /** Whether a list of tokens (RFC 9110 section 5.6.1) has this one, in any case. @param token in lower case */

@@ -1,7 +1,21 @@
 /** The head of a request, taken apart (RFC 9112 section 3), and refused where two recipients could read it in two ways. */
 import { METHODS } from 'node:http'
 import { isIPv6 } from 'node:net'
-import { CR, isLike, LF, lengthOf, type NotHttp, notHttp, parseFields, SPACE, says, TOKEN } from './fields.ts'
+import {
+  CR,
+  type Fields,
+  isLike,
+  isNamed,
+  LF,
+  lengthOf,
+  listed,
+  type NotHttp,
+  notHttp,
+  parseFields,
+  SPACE,
+  says,
+  TOKEN,
+} from './fields.ts'
 
 /** As in Envoy (`max_headers_count`) and HAProxy (`tune.http.maxhdr` 101). */
 export const MAX_FIELDS = 100
@@ -15,8 +29,10 @@ export interface ClientHead {
   readonly target: string
   /** Of HTTP/1: 0 or 1. */
   readonly minorVersion: number
-  /** Flat, name and value in turn, as they came. */
-  readonly headers: readonly string[]
+  /** As they came. */
+  readonly fields: Fields
+  /** All that `Connection` lists; '' for nothing. */
+  readonly connection: string
   /** '' where HTTP/1.0 has none. */
   readonly host: string
   /** -1: not declared. */
@@ -72,55 +88,59 @@ export function parseRequest(text: string): ClientHead {
   const target = text.slice(targetAt, at)
   at += VERSION.length + 1
   if (text.charCodeAt(at) !== CR || text.charCodeAt(at + 1) !== LF) throw notHttp('not a request line of HTTP/1')
-  const headers = parseFields(text, at + 2, MAX_FIELDS)
-  return understand(method, target, minorVersion, headers)
+  return understand(method, target, minorVersion, parseFields(text, at + 2, MAX_FIELDS))
 }
 
-function understand(method: string, target: string, minorVersion: number, headers: readonly string[]): ClientHead {
+function understand(method: string, target: string, minorVersion: number, fields: Fields): ClientHead {
   let host: string | undefined
   let contentLength = -1
   let chunked = false
   let connection = ''
   let protocols = ''
   let expectsContinue = false
-  for (let i = 0; i < headers.length; i += 2) {
-    const name = headers[i] as string
-    const value = headers[i + 1] as string
+  for (let i = 0; i < fields.count; i++) {
     // Nearly all fields are told apart by their length.
-    switch (name.length) {
-      case 4:
-        if (name !== 'Host' && name.toLowerCase() !== 'host') break
+    switch (fields.nameLength(i)) {
+      case 4: {
+        if (!isNamed(fields.name(i), 'Host', 'host')) break
         // RFC 9112 section 3.2: of two, some recipients keep the first and others the last.
         if (host !== undefined) throw notHttp('two Host fields')
+        const value = fields.value(i)
         if (!isHost(value)) throw notHttp('not a host')
         host = value
         break
+      }
       case 6:
         // Another expectation is dropped, and the request served (RFC 9110 section 10.1.1 leaves the choice).
-        if (minorVersion === 1 && name.toLowerCase() === 'expect') expectsContinue ||= says(value, '100-continue')
+        if (minorVersion === 1 && isNamed(fields.name(i), 'Expect', 'expect'))
+          expectsContinue ||= says(fields.value(i), '100-continue')
         break
       case 7:
-        if (name.toLowerCase() === 'upgrade') protocols = protocols === '' ? value : `${protocols},${value}`
+        if (isNamed(fields.name(i), 'Upgrade', 'upgrade')) protocols = listed(protocols, fields.value(i))
         break
       case 10:
-        if (name.toLowerCase() === 'connection') connection = connection === '' ? value : `${connection},${value}`
+        if (isNamed(fields.name(i), 'Connection', 'connection')) connection = listed(connection, fields.value(i))
         break
-      case 14:
-        if (!isLike(name, 'content-length')) break
+      case 14: {
+        const name = fields.name(i)
+        if (!isLike(name, 'Content-Length', 'content-length')) break
         if (name[7] !== '-') throw notHttp('almost Content-Length')
         // Even where they agree (RFC 9112 section 6.3 would let us repair that).
         if (contentLength !== -1) throw notHttp('two Content-Length fields')
-        contentLength = lengthOf(value)
+        contentLength = lengthOf(fields.value(i))
         if (contentLength === -1) throw notHttp('not a Content-Length')
         break
-      case 17:
-        if (!isLike(name, 'transfer-encoding')) break
+      }
+      case 17: {
+        const name = fields.name(i)
+        if (!isLike(name, 'Transfer-Encoding', 'transfer-encoding')) break
         if (name[8] !== '-') throw notHttp('almost Transfer-Encoding')
         // RFC 9112 section 6.1: HTTP/1.0 has none, and the gateway knows none but this one.
         if (chunked || minorVersion === 0) throw notHttp('an unexpected Transfer-Encoding')
-        if (value.toLowerCase() !== 'chunked') throw notHttp('an unknown Transfer-Encoding')
+        if (fields.value(i).toLowerCase() !== 'chunked') throw notHttp('an unknown Transfer-Encoding')
         chunked = true
         break
+      }
       default:
     }
   }
@@ -130,7 +150,8 @@ function understand(method: string, target: string, minorVersion: number, header
     method,
     target,
     minorVersion,
-    headers,
+    fields,
+    connection,
     host: host ?? '',
     contentLength,
     chunked,

@@ -1,6 +1,18 @@
 /** The head of a response, taken apart (RFC 9112 section 4). */
-
-import { CR, isLike, LF, lengthOf, notHttp, parseFields, SPACE, says, TEXT } from './fields.ts'
+import {
+  CR,
+  type Fields,
+  isLike,
+  isNamed,
+  LF,
+  lengthOf,
+  listed,
+  notHttp,
+  parseFields,
+  SPACE,
+  says,
+  TEXT,
+} from './fields.ts'
 
 /** More than any application sends; Envoy's limit is 100. */
 export const MAX_FIELDS = 256
@@ -8,8 +20,10 @@ export const MAX_FIELDS = 256
 export interface UpstreamHead {
   readonly status: number
   readonly statusText: string
-  /** Flat, name and value in turn, as they came. */
-  readonly headers: readonly string[]
+  /** As they came. */
+  readonly fields: Fields
+  /** All that `Connection` lists; '' for nothing. */
+  readonly connection: string
   /** -1: not declared. */
   readonly contentLength: number
   readonly chunked: boolean
@@ -30,11 +44,12 @@ const REASON_AT = STATUS_AT + 3
  * @returns false where it cannot become a head of HTTP/1
  */
 export function mayBeHead(text: string): boolean {
-  const prefix = Math.min(text.length, VERSION_AT)
-  if (text.slice(0, prefix) !== STATUS_LINE_BEGINS.slice(0, prefix)) return false
-  if (text.length > VERSION_AT && text[VERSION_AT] !== '0' && text[VERSION_AT] !== '1') return false
-  if (text.length > VERSION_AT + 1 && text[VERSION_AT + 1] !== ' ') return false
-  for (let i = STATUS_AT; i < Math.min(text.length, REASON_AT); i++) if (!isDigit(text.charCodeAt(i))) return false
+  const { length } = text
+  if (length < VERSION_AT) return STATUS_LINE_BEGINS.startsWith(text)
+  if (!text.startsWith(STATUS_LINE_BEGINS)) return false
+  if (length > VERSION_AT && !isMinorVersion(text.charCodeAt(VERSION_AT))) return false
+  if (length > VERSION_AT + 1 && text.charCodeAt(VERSION_AT + 1) !== SPACE) return false
+  for (let i = STATUS_AT; i < Math.min(length, REASON_AT); i++) if (!isDigit(text.charCodeAt(i))) return false
   return true
 }
 
@@ -59,35 +74,37 @@ export function parseHead(text: string): UpstreamHead {
   if (text.charCodeAt(at) !== CR || text.charCodeAt(at + 1) !== LF) throw notHttp('not a status line')
   const statusText = text.slice(reasonAt, at)
 
-  const headers = parseFields(text, at + 2, MAX_FIELDS)
+  const fields = parseFields(text, at + 2, MAX_FIELDS)
   let contentLength = -1
   let chunked = false
   let connection = ''
   let keepAliveHint = -1
-  for (let i = 0; i < headers.length; i += 2) {
-    const name = headers[i] as string
-    const value = headers[i + 1] as string
+  for (let i = 0; i < fields.count; i++) {
     // Nearly all fields are told apart by their length.
-    switch (name.length) {
+    switch (fields.nameLength(i)) {
       case 10: {
-        const lower = name.toLowerCase()
-        if (lower === 'connection') connection = connection === '' ? value : `${connection},${value}`
-        else if (lower === 'keep-alive') keepAliveHint = hintOf(value)
+        const name = fields.name(i)
+        if (isNamed(name, 'Connection', 'connection')) connection = listed(connection, fields.value(i))
+        else if (isNamed(name, 'Keep-Alive', 'keep-alive')) keepAliveHint = hintOf(fields.value(i))
         break
       }
-      case 14:
-        if (!isLike(name, 'content-length')) break
+      case 14: {
+        const name = fields.name(i)
+        if (!isLike(name, 'Content-Length', 'content-length')) break
         // RFC 9112 section 6.3: several that differ, or one that is no number, cannot be relayed.
         if (name[7] !== '-' || contentLength !== -1) throw ambiguous()
-        contentLength = lengthOf(value)
+        contentLength = lengthOf(fields.value(i))
         if (contentLength === -1) throw ambiguous()
         break
-      case 17:
-        if (!isLike(name, 'transfer-encoding')) break
+      }
+      case 17: {
+        const name = fields.name(i)
+        if (!isLike(name, 'Transfer-Encoding', 'transfer-encoding')) break
         // Of HTTP/1.0, which knows none (RFC 9112 section 6.1), given twice, or one that is not ours to undo.
-        if (name[8] !== '-' || minor === 0 || chunked || value.toLowerCase() !== 'chunked') throw ambiguous()
+        if (name[8] !== '-' || minor === 0 || chunked || fields.value(i).toLowerCase() !== 'chunked') throw ambiguous()
         chunked = true
         break
+      }
       default:
     }
   }
@@ -98,7 +115,7 @@ export function parseHead(text: string): UpstreamHead {
   if (status === 101 && minor === 0) throw notHttp('a switch of protocols in HTTP/1.0')
   // RFC 9112 section 9.3: `close` counts before all else.
   const keepAlive = !says(connection, 'close') && (minor === 1 || says(connection, 'keep-alive'))
-  return { status, statusText, headers, contentLength, chunked, keepAlive, keepAliveHint }
+  return { status, statusText, fields, connection, contentLength, chunked, keepAlive, keepAliveHint }
 }
 
 function ambiguous(): Error {
@@ -108,6 +125,10 @@ function ambiguous(): Error {
 function hintOf(value: string): number {
   const seconds = /(?:^|[\s,;])timeout\s*=\s*(\d{1,9})/i.exec(value)?.[1]
   return seconds === undefined ? -1 : Number(seconds)
+}
+
+function isMinorVersion(code: number): boolean {
+  return code === 48 || code === 49
 }
 
 function isDigit(code: number): boolean {

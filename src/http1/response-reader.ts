@@ -3,13 +3,13 @@
  * the message ends (RFC 9112 sections 6 and 7). Bytes in, events out; it knows neither sockets nor time.
  */
 import { type BodyEvents, BodyReader } from './body-reader.ts'
-import { notHttp } from './fields.ts'
+import { type Fields, notHttp } from './fields.ts'
 import { HeadFinder, type HeadLimits } from './head-finder.ts'
 import { MAX_FIELDS, mayBeHead, parseHead, type UpstreamHead } from './response-head.ts'
 
 export interface ResponseEvents extends BodyEvents {
   /** An interim response other than 101. */
-  interim(status: number, headers: readonly string[]): void
+  interim(status: number, fields: Fields): void
   /** The head of the final response, or the 101 of an upgrade that was asked for. */
   head(head: UpstreamHead): void
 }
@@ -95,7 +95,7 @@ export class ResponseReader {
   #begin(head: UpstreamHead): void {
     const { status } = head
     if (status < 200) {
-      if (status !== 101) this.#events.interim(status, head.headers)
+      if (status !== 101) this.#events.interim(status, head.fields)
       else if (this.#upgrade) this.#final(head)
       else throw notHttp('a switch of protocols that was not asked for')
       return

@@ -54,6 +54,11 @@ export class Listener {
     return this.#connections.size
   }
 
+  /** Of these connections, how many have a native timer set. */
+  get timers(): number {
+    return [...this.#connections, ...this.probes].filter(({ alarm }) => alarm.isSet).length
+  }
+
   /** @throws what keeps it from listening, as Node reports it */
   async open(): Promise<AddressInfo> {
     const { host, port } = this.#listen.address
@@ -106,6 +111,7 @@ export class Listener {
         return { socket, peer: peerOf(socket, shared.isTrusted, this.#port) }
       },
       this.#limits,
+      shared.ledger.timers,
       shared.vanished,
       this.#events,
     )

@@ -26,7 +26,7 @@ export function answerProbe(
   client.respond({
     status: 204,
     statusText: '',
-    headers: ['X-Request-Id', requestId],
+    fields: `X-Request-Id: ${requestId}\r\n`,
     contentLength: -1,
     dated: false,
   })

@@ -3,6 +3,7 @@ import type { ClientConnection, ConnectionUser } from '../exchange/client-connec
 import { type ClientEvents, ClientSide } from '../exchange/client-side.ts'
 import { problem } from '../exchange/problem.ts'
 import type { Shared } from '../exchange/route.ts'
+import { NO_FIELDS } from '../http1/fields.ts'
 import type { ClientHead } from '../http1/request-head.ts'
 import { type ExchangeRecord, Whereabouts } from '../observe/record.ts'
 import { NO_ROUTE, type RouteMetrics } from '../observe/route-metrics.ts'
@@ -41,7 +42,8 @@ const UNREAD: ClientHead = {
   method: '',
   target: '',
   minorVersion: 1,
-  headers: [],
+  fields: NO_FIELDS,
+  connection: '',
   host: '',
   contentLength: -1,
   chunked: false,

@@ -18,6 +18,8 @@ import { hostnameOf, readTarget } from './target.ts'
 export interface GatewayServer {
   readonly address: AddressInfo
   readonly connections: () => number
+  /** Of their connections, how many have a native timer set. */
+  readonly timers: () => number
   /** Takes no new connections; idle ones are closed, those with an exchange live on. */
   stopAccepting(): void
   /** Destroys every connection that is left. */
@@ -106,6 +108,7 @@ export async function startServer(listen: ListenConfig, deps: ServerDeps): Promi
   return {
     address,
     connections: () => listener.size,
+    timers: () => listener.timers,
     stopAccepting: () => listener.stopAccepting(),
     close: () => listener.close(),
   }

@@ -1,5 +1,6 @@
 /** What a connection says to whoever has borrowed it. */
 import type { Socket } from 'node:net'
+import type { Fields } from '../http1/fields.ts'
 import type { UpstreamHead } from '../http1/response-head.ts'
 import type { DialEvents } from './dial.ts'
 
@@ -13,7 +14,7 @@ export interface Borrower extends DialEvents {
   sent(): void
   /** The first byte of a response is here. */
   responseStarted(): void
-  interim(status: number, headers: readonly string[]): void
+  interim(status: number, fields: Fields): void
   /** @returns false where the body should wait */
   head(head: UpstreamHead): boolean
   /** @returns false where the rest of the body should wait */

@@ -3,11 +3,11 @@
  * says what happens to whoever has borrowed it. Nothing waits in it: the queue is the upstream's.
  */
 import type { Socket } from 'node:net'
-import { notHttp } from '../http1/fields.ts'
+import { type Fields, notHttp } from '../http1/fields.ts'
 import type { UpstreamHead } from '../http1/response-head.ts'
 import { type ResponseEvents, ResponseReader } from '../http1/response-reader.ts'
 import { Outlet } from '../outlet.ts'
-import { giveBack, ReadBuffer } from '../read-buffer.ts'
+import { bytesOf, giveBack, ReadBuffer } from '../read-buffer.ts'
 import type { Place } from '../roster.ts'
 import { sever, wasReset } from '../sever.ts'
 import { type Writer, writeLater } from '../write-batch.ts'
@@ -29,6 +29,8 @@ export class Connection implements ResponseEvents, Writer {
   place: Place<Connection> | undefined
   /** Requests served before the present one. */
   served = 0
+  /** In its life; of TLS what was in it. */
+  bytesRead = 0
   /** What the socket said when it broke; also set for a reset that Node hides (`wasReset`). */
   broke: Error | undefined
   /** The endpoint has sent its FIN. */
@@ -49,7 +51,6 @@ export class Connection implements ResponseEvents, Writer {
   #raw: Socket | undefined
   /** Without TLS, of which some bytes always wait. */
   #out: Outlet | undefined
-  #bornAt = 0
   #closed = false
   #killed: Error | undefined
   /** When the connection was killed, monotonic ms, and who wants to know how long the close took. */
@@ -59,7 +60,7 @@ export class Connection implements ResponseEvents, Writer {
 
   constructor(endpoint: Endpoint) {
     this.endpoint = endpoint
-    this.#idle = new IdleClock(this, endpoint.pool.keepaliveMs)
+    this.#idle = new IdleClock(this, endpoint.pool)
   }
 
   get state(): ConnectionState {
@@ -92,10 +93,10 @@ export class Connection implements ResponseEvents, Writer {
 
   /** Bytes wait at the socket. With TLS some always do, for a turn. */
   get writing(): boolean {
-    return this.#unsent > 0
+    return this.#unsent() > 0
   }
 
-  get #unsent(): number {
+  #unsent(): number {
     return this.#out?.pending ?? this.#socket?.writableLength ?? 0
   }
 
@@ -105,10 +106,6 @@ export class Connection implements ResponseEvents, Writer {
     socket?.write('', error => {
       if (!error && this.#socket === socket) flushed()
     })
-  }
-
-  ageMs(at: number): number {
-    return at - this.#bornAt
   }
 
   /** Takes the slot, and with it the word on all that happens. */
@@ -205,8 +202,8 @@ export class Connection implements ResponseEvents, Writer {
 
   // ---- the response, as it is read ----
 
-  interim(status: number, headers: readonly string[]): void {
-    this.#borrower?.interim(status, headers)
+  interim(status: number, fields: Fields): void {
+    this.#borrower?.interim(status, fields)
   }
 
   head(head: UpstreamHead): void {
@@ -232,7 +229,7 @@ export class Connection implements ResponseEvents, Writer {
 
   #readInto(buffer: Uint8Array, length: number): boolean {
     const large = this.#buffer.take(length)
-    const bytes = (buffer as Buffer).subarray(0, length)
+    const bytes = bytesOf(buffer, length)
     // The socket is a stream again, for whoever speaks the other protocol.
     if (this.#upgraded) return this.#socket?.push(Buffer.from(bytes)) ?? true
     const borrower = this.#borrower
@@ -242,6 +239,7 @@ export class Connection implements ResponseEvents, Writer {
   }
 
   #read(bytes: Buffer): void {
+    this.bytesRead += bytes.length
     const borrower = this.#borrower
     const reader = this.#reader
     if (borrower === undefined) {
@@ -318,7 +316,7 @@ export class Connection implements ResponseEvents, Writer {
     this.#socket = socket
     this.#raw = raw
     if (socket === raw) this.#out = new Outlet(socket, nothing)
-    this.#bornAt = performance.now()
+    this.#idle.born()
     const remember = (error: Error): void => {
       this.broke ??= error
       if (this.#borrower === undefined) this.retire()
@@ -363,7 +361,7 @@ export class Connection implements ResponseEvents, Writer {
   #onClose(error?: Error | null): void {
     if (this.#closed) return
     this.#closed = true
-    this.#idle.stop()
+    this.#idle.end()
     const unread = this.#buffer.take(0)
     if (unread !== undefined) giveBack(unread)
     this.#socket = undefined
@@ -380,7 +378,7 @@ export class Connection implements ResponseEvents, Writer {
     if (this.#head?.keepAlive !== true || !this.#reader.idle || this.#overrun) return false
     if (this.peerEnded || socket.destroyed) return false
     // Bytes of the request that the upstream may never take; and, with TLS, bytes that were read while the response was paused.
-    return this.#unsent === 0 && socket.readableLength === 0
+    return this.#unsent() === 0 && socket.readableLength === 0
   }
 
   #letGo(): boolean {

@@ -64,10 +64,6 @@ export class Endpoint {
 
   /** `connection` served its exchange and can serve another. */
   connectionFree(connection: Connection): void {
-    if (connection.ageMs(performance.now()) >= this.pool.maxAgeMs) {
-      connection.retire()
-      return
-    }
     this.#idle.push(connection)
     this.#events.slotFree(this)
   }

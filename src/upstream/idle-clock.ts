@@ -1,4 +1,7 @@
-/** For how long a connection may lie idle between two requests: one timer for its life, wound up again after each. */
+/**
+ * For how long a connection may lie idle between two requests, by one timer that is wound up again after each; and up to which
+ * age it may serve another, by one for its life.
+ */
 
 /** Taken off what the upstream's `Keep-Alive` promises, ms, so that we close before it does. */
 const HINT_MARGIN_MS = 1000
@@ -11,12 +14,21 @@ export interface Idler {
 export class IdleClock {
   readonly #idler: Idler
   readonly #keepaliveMs: number
+  readonly #maxAgeMs: number
   #timer: NodeJS.Timeout | undefined
   #ms = 0
+  #ageTimer: NodeJS.Timeout | undefined
+  #aged = false
 
-  constructor(idler: Idler, keepaliveMs: number) {
+  constructor(idler: Idler, pool: { readonly keepaliveMs: number; readonly maxAgeMs: number }) {
     this.#idler = idler
-    this.#keepaliveMs = keepaliveMs
+    this.#keepaliveMs = pool.keepaliveMs
+    this.#maxAgeMs = pool.maxAgeMs
+  }
+
+  /** It is connected. */
+  born(): void {
+    if (this.#maxAgeMs !== Infinity) this.#ageTimer = setTimeout(() => this.#ages(), this.#maxAgeMs).unref()
   }
 
   /**
@@ -25,6 +37,7 @@ export class IdleClock {
    * @returns false where it may not idle at all
    */
   start(hint: number): boolean {
+    if (this.#aged) return false
     const ms = hint === -1 ? this.#keepaliveMs : Math.min(this.#keepaliveMs, hint * 1000 - HINT_MARGIN_MS)
     if (ms <= 0) return false
     if (this.#timer !== undefined && this.#ms === ms) {
@@ -40,6 +53,17 @@ export class IdleClock {
   stop(): void {
     clearTimeout(this.#timer)
     this.#timer = undefined
+  }
+
+  /** It is gone. */
+  end(): void {
+    this.stop()
+    clearTimeout(this.#ageTimer)
+  }
+
+  #ages(): void {
+    this.#aged = true
+    retireIdle(this.#idler)
   }
 }
 

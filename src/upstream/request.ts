@@ -26,9 +26,9 @@ export interface RequestBodySource {
 export interface UpstreamRequest {
   readonly method: string
   readonly target: string
-  /** Flat, name and value in turn; without Host. */
-  readonly headers: readonly string[]
-  /** More of them, as text: each with its CRLF. */
+  /** The client's header fields that go on, without Host, as text: each with its CRLF. */
+  readonly passed: string
+  /** More of them. */
   readonly added: string
   readonly body: RequestBodySource | null
   /** The body is sent in chunks: its length is not known. */
@@ -43,12 +43,11 @@ export interface UpstreamRequest {
 
 /** @param authority the endpoint's, for a request that does not choose its Host */
 export function requestText(
-  { method, target, headers, host, chunked, upgrade, added }: UpstreamRequest,
+  { method, target, passed, host, chunked, upgrade, added }: UpstreamRequest,
   authority: string,
 ): string {
   let text = `${method} ${target} HTTP/1.1\r\nHost: ${host ?? authority}\r\n`
   if (upgrade !== undefined) text += `Connection: upgrade\r\nUpgrade: ${upgrade}\r\n`
-  for (let i = 0; i < headers.length; i += 2) text += `${headers[i]}: ${headers[i + 1]}\r\n`
-  text += added
+  text += passed + added
   return chunked ? `${text}Transfer-Encoding: chunked\r\n\r\n` : `${text}\r\n`
 }

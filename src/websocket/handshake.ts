@@ -6,44 +6,47 @@
 import { createHash, randomBytes } from 'node:crypto'
 import type { ResponseRules } from '../exchange/response-head.ts'
 import type { BoundRoute } from '../exchange/route.ts'
+import { FieldCopy } from '../http1/field-copy.ts'
+import { type Fields, parseFields } from '../http1/fields.ts'
 import type { UpstreamHead } from '../http1/response-head.ts'
 import type { UpstreamRequest } from '../upstream/request.ts'
 import { switchingHead } from './switching.ts'
 
 export interface Switch {
-  /** Of the 101, flat. */
-  readonly headers: readonly string[]
+  /** Of the 101, as text. */
+  readonly fields: string
   /** The subprotocol that was agreed on; '' for none. */
   readonly protocol: string
 }
 
 export interface ClientHandshake {
-  /** The header fields for the upstream. */
-  prepare(headers: readonly string[]): string[]
+  /** The header fields for the upstream, as text. @param passed the client's */
+  prepare(passed: string): string
   /** The 101 for the client; undefined where the upstream's cannot be one. */
   answer(head: UpstreamHead, rules: ResponseRules, requestId: string): Switch | undefined
 }
 
 /** @returns what is wrong, as a sentence, where it cannot succeed */
-export function clientHandshake(mode: 'tunnel' | 'relay', headers: readonly string[]): ClientHandshake | string {
+export function clientHandshake(mode: 'tunnel' | 'relay', fields: Fields): ClientHandshake | string {
   if (mode === 'tunnel') return TUNNEL
   // RFC 6455 section 4.2.1. A tunnel leaves the judgement to the upstream.
-  if (fieldOf(headers, 'sec-websocket-version') !== VERSION) return 'not version 13 of WebSocket'
-  const key = fieldOf(headers, 'sec-websocket-key')
+  if (fieldOf(fields, 'sec-websocket-version') !== VERSION) return 'not version 13 of WebSocket'
+  const key = fieldOf(fields, 'sec-websocket-key')
   if (!KEY.test(key)) return 'not a Sec-WebSocket-Key'
-  return new RelayHandshake(key, fieldOf(headers, 'sec-websocket-protocol'))
+  return new RelayHandshake(key, fieldOf(fields, 'sec-websocket-protocol'))
 }
 
 /** Of a field that is there several times, all of them (RFC 9110 section 5.3). */
-function fieldOf(headers: readonly string[], name: string): string {
-  return headers.filter((_, i) => i % 2 === 1 && (headers[i - 1] as string).toLowerCase() === name).join(', ')
+function fieldOf(fields: Fields, name: string): string {
+  const flat = fields.flat()
+  return flat.filter((_, i) => i % 2 === 1 && (flat[i - 1] as string).toLowerCase() === name).join(', ')
 }
 
 /** The request for the upstream. @param clientHost what the client named */
 export function handshakeRequest(
   { config, rewrite }: BoundRoute,
   target: string,
-  headers: string[],
+  passed: string,
   added: string,
   clientHost: string,
 ): UpstreamRequest {
@@ -51,7 +54,7 @@ export function handshakeRequest(
   return {
     method: 'GET',
     target: rewrite(target),
-    headers,
+    passed,
     added,
     body: null,
     chunked: false,
@@ -62,10 +65,10 @@ export function handshakeRequest(
 }
 
 const TUNNEL: ClientHandshake = {
-  prepare: headers => [...headers],
+  prepare: passed => passed,
   answer: (upstream, rules, requestId) => {
     const head = switchingHead(upstream, rules, requestId)
-    return head === undefined ? undefined : { headers: head.headers, protocol: '' }
+    return head === undefined ? undefined : { fields: head.fields, protocol: '' }
   },
 }
 
@@ -89,23 +92,24 @@ export class RelayHandshake implements ClientHandshake {
   }
 
   /** For the first attempt and for each reconnection: a fresh key every time. */
-  prepare(headers: readonly string[]): string[] {
+  prepare(passed: string): string {
     this.#ownKey = randomBytes(16).toString('base64')
-    return [...without(headers, OWN), 'Sec-WebSocket-Version', VERSION, 'Sec-WebSocket-Key', this.#ownKey]
+    return `${without(passed, OWN)}Sec-WebSocket-Version: ${VERSION}\r\nSec-WebSocket-Key: ${this.#ownKey}\r\n`
   }
 
   answer(upstream: UpstreamHead, rules: ResponseRules, requestId: string): Switch | undefined {
     const protocol = this.accepted(upstream)
     const head = protocol === undefined ? undefined : switchingHead(upstream, rules, requestId)
     if (head === undefined || protocol === undefined) return undefined
-    return { headers: [...without(head.headers, OWN), 'Sec-WebSocket-Accept', acceptOf(this.#clientKey)], protocol }
+    const fields = `${without(head.fields, OWN)}Sec-WebSocket-Accept: ${acceptOf(this.#clientKey)}\r\n`
+    return { fields, protocol }
   }
 
   /** The subprotocol of a 101 that answers our own key (RFC 6455 section 4.1, the client's requirements). */
-  accepted({ headers: raw }: UpstreamHead): string | undefined {
+  accepted(head: UpstreamHead): string | undefined {
     const fields = new Map<string, string>()
-    for (let i = 0; i < raw.length; i += 2) {
-      fields.set((raw[i] as string).toLowerCase(), (raw[i + 1] as string).trim())
+    for (let i = 0; i < head.fields.count; i++) {
+      fields.set(head.fields.name(i).toLowerCase(), head.fields.value(i).trim())
     }
     if (fields.get('upgrade')?.toLowerCase() !== 'websocket') return undefined
     if (fields.get('sec-websocket-accept') !== acceptOf(this.#ownKey)) return undefined
@@ -121,6 +125,10 @@ function acceptOf(key: string): string {
     .digest('base64')
 }
 
-function without(headers: readonly string[], names: ReadonlySet<string>): string[] {
-  return headers.filter((_, i) => !names.has((headers[i - (i % 2)] as string).toLowerCase()))
+/** @param text fields, each with its CRLF */
+function without(text: string, names: ReadonlySet<string>): string {
+  const fields = parseFields(text, 0, Infinity)
+  const copy = new FieldCopy(fields)
+  for (let i = 0; i < fields.count; i++) if (!names.has(fields.name(i).toLowerCase())) copy.add(i)
+  return copy.text
 }

@@ -1,6 +1,6 @@
 /** One attempt to reach a backend again: the same slots, queue and timeouts as the first handshake, and one result. */
 import type { Socket } from 'node:net'
-import { now } from '../exchange/deadlines.ts'
+import { now } from '../exchange/alarm.ts'
 import type { RouteLimits } from '../exchange/route.ts'
 import type { SocketTable } from '../exchange/socket-table.ts'
 import { type TimeoutEvents, Timeouts } from '../exchange/timeouts.ts'

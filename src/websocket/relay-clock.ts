@@ -1,5 +1,6 @@
 /** The clocks of a relay on one native timer: idle, lifetime, the next ping, the next attempt to reach the backend. */
 import type { WebSocketConfig } from '../config/config.ts'
+import type { TimerLedger } from '../exchange/alarm.ts'
 import {
   BODY_IDLE,
   type Clocked,
@@ -8,7 +9,6 @@ import {
   Deadlines,
   REQUEST,
   RESPONSE_HEADERS,
-  type TimerLedger,
 } from '../exchange/deadlines.ts'
 import type { SessionTimeout } from './session-clock.ts'
 

@@ -5,7 +5,7 @@
  */
 import type { Socket } from 'node:net'
 import type { WebSocketConfig } from '../config/config.ts'
-import { now, type TimerLedger } from '../exchange/deadlines.ts'
+import { now, type TimerLedger } from '../exchange/alarm.ts'
 import type { UpstreamSide } from '../exchange/upstream-side.ts'
 import type { WebSocketMetrics } from '../observe/websocket-metrics.ts'
 import { sever } from '../sever.ts'

@@ -7,15 +7,14 @@
  * (`FlushWatch`), because a peer that reads steadily, but less than a send buffer within the timeout, is not idle.
  */
 import type { Socket } from 'node:net'
+import { now, type TimerLedger } from '../exchange/alarm.ts'
 import {
   BODY_IDLE,
   type Clocked,
   type DeadlineEvents,
   Deadlines,
-  now,
   REQUEST,
   REQUEST_WRITE,
-  type TimerLedger,
   WRITE_IDLE,
 } from '../exchange/deadlines.ts'
 import { FlushWatch } from '../exchange/flush-watch.ts'

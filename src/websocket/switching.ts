@@ -1,6 +1,6 @@
 /** The two heads of an upgrade: what makes a request one, and the 101 that the client gets. */
 import { type ResponseHead, type ResponseRules, responseHead } from '../exchange/response-head.ts'
-import { says } from '../http1/fields.ts'
+import { isNamed, says } from '../http1/fields.ts'
 import type { ClientHead } from '../http1/request-head.ts'
 import type { UpstreamHead } from '../http1/response-head.ts'
 
@@ -18,19 +18,15 @@ export function switchingHead(
   rules: ResponseRules,
   requestId: string,
 ): ResponseHead | undefined {
-  const { headers: raw } = upstream
-  let upgrade: string | undefined
-  for (let i = 0; i < raw.length; i += 2) {
-    if ((raw[i] as string).toLowerCase() === 'upgrade') upgrade = raw[i + 1]
-  }
-  if (upgrade?.toLowerCase() !== 'websocket') return undefined
+  const { fields } = upstream
+  let upgrade = ''
+  for (let i = 0; i < fields.count; i++) if (isNamed(fields.name(i), 'Upgrade', 'upgrade')) upgrade = fields.value(i)
+  if (upgrade.toLowerCase() !== 'websocket') return undefined
   const head = responseHead(upstream, rules, requestId)
-  return { ...head, headers: ['Connection', 'Upgrade', 'Upgrade', 'websocket', ...head.headers] }
+  return { ...head, fields: `Connection: Upgrade\r\nUpgrade: websocket\r\n${head.fields}` }
 }
 
-/** Field values were read by a parser that lets no CR or LF through. */
-export function headText(fields: readonly string[]): string {
-  let text = 'HTTP/1.1 101 Switching Protocols\r\n'
-  for (let i = 0; i < fields.length; i += 2) text += `${fields[i]}: ${fields[i + 1]}\r\n`
-  return `${text}\r\n`
+/** @param fields as text: each with its CRLF */
+export function headText(fields: string): string {
+  return `HTTP/1.1 101 Switching Protocols\r\n${fields}\r\n`
 }

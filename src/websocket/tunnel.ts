@@ -3,7 +3,7 @@
  * each RST as a RST. It ends when both sides have ended, when one breaks, or when a timeout says so.
  */
 import type { Socket } from 'node:net'
-import type { TimerLedger } from '../exchange/deadlines.ts'
+import type { TimerLedger } from '../exchange/alarm.ts'
 import type { SocketTable } from '../exchange/socket-table.ts'
 import type { ClosedBy } from '../observe/record.ts'
 import type { WebSocketMetrics } from '../observe/websocket-metrics.ts'

@@ -3,9 +3,9 @@
  * timeouts and outcomes), and then, once the upstream has said 101, a session. One exit, as in an exchange.
  */
 import type { Socket } from 'node:net'
+import { now } from '../exchange/alarm.ts'
 import type { ClientConnection, ConnectionUser } from '../exchange/client-connection.ts'
 import { type ClientEvents, ClientSide } from '../exchange/client-side.ts'
-import { now } from '../exchange/deadlines.ts'
 import { type RequestHead, requestHead } from '../exchange/request-head.ts'
 import { responseHead } from '../exchange/response-head.ts'
 import type { BoundRoute, InFlight } from '../exchange/route.ts'
@@ -57,7 +57,7 @@ export class Upgrade implements ClientEvents, UpstreamEvents, TimeoutEvents, Con
   #place: Place<InFlight> | undefined
 
   constructor(route: BoundRoute, request: ClientHead, connection: ClientConnection, target: string) {
-    const { isTrusted, newId, ledger, table } = route.shared
+    const { isTrusted, newId, table } = route.shared
     const query = target.indexOf('?')
     this.route = route
     this.path = query === -1 ? target : target.slice(0, query)
@@ -65,7 +65,7 @@ export class Upgrade implements ClientEvents, UpstreamEvents, TimeoutEvents, Con
     this.#head = requestHead(request, route.requestRules, connection.peer, isTrusted, newId)
     this.#client = new ClientSide(request, connection, this)
     this.#upstream = new UpstreamSide(route.upstream, this)
-    this.#timeouts = new Timeouts(route.limits, ledger.timers, table, this)
+    this.#timeouts = new Timeouts(route.limits, connection.alarm, table, this)
     this.#early = new EarlyBytes(connection.socket, error => {
       if (!this.#refused) this.#end('bad_request', 'request_headers', error)
     })
@@ -85,7 +85,7 @@ export class Upgrade implements ClientEvents, UpstreamEvents, TimeoutEvents, Con
       this.#end(refusal ?? 'upgrade_failed', 'route')
       return
     }
-    const handshake = clientHandshake(websocket.config.mode, this.#client.request.headers)
+    const handshake = clientHandshake(websocket.config.mode, this.#client.request.fields)
     if (typeof handshake === 'string') {
       this.#end('bad_request', 'request_headers', Object.assign(new Error(handshake), { code: 'HOPGATE_MALFORMED' }))
       return
@@ -194,12 +194,13 @@ export class Upgrade implements ClientEvents, UpstreamEvents, TimeoutEvents, Con
   // ---- the upstream hop ----
 
   upstreamQueued(): void {
+    this.#timeline.queued = true
     this.#timeouts.queued(this.#timeline.started)
   }
 
   upstreamSlot(connection: Connection): void {
     this.#timeouts.slotTaken()
-    this.#timeline.slotTaken(now())
+    this.#timeline.slotTaken(connection.served > 0)
     this.#stage = connection.served > 0 ? 'request_write' : 'connect'
   }
 
@@ -211,7 +212,7 @@ export class Upgrade implements ClientEvents, UpstreamEvents, TimeoutEvents, Con
 
   upstreamConnected(): void {
     this.#timeouts.connected()
-    this.#timeline.connected = now()
+    this.#timeline.isConnected()
     this.#stage = 'request_write'
     this.route.reuse(this.#upstream.reused)
   }
@@ -234,8 +235,8 @@ export class Upgrade implements ClientEvents, UpstreamEvents, TimeoutEvents, Con
     return !this.#client.blocked
   }
 
-  upstreamData(chunk: Buffer): boolean {
-    this.#timeouts.responseByte()
+  upstreamData(chunk: Buffer, firstOfRead: boolean): boolean {
+    if (firstOfRead) this.#timeouts.responseByte()
     return this.#client.write(chunk)
   }
 
@@ -266,7 +267,7 @@ export class Upgrade implements ClientEvents, UpstreamEvents, TimeoutEvents, Con
     this.#stage = 'tunnel'
     this.#client.statusSent = 101
     const early = this.#early.end()
-    socket.write(headText(head.headers), 'latin1')
+    socket.write(headText(head.fields), 'latin1')
     websocket.metrics.open++
     this.#session = openSession(
       {
@@ -306,7 +307,7 @@ export class Upgrade implements ClientEvents, UpstreamEvents, TimeoutEvents, Con
     return handshakeRequest(
       this.route,
       this.#target,
-      handshake.prepare(this.#head.headers),
+      handshake.prepare(this.#head.passed),
       this.#head.added,
       this.#client.request.host,
     )

@@ -59,7 +59,7 @@ function readByUs(pieces: readonly Buffer[], method: string): Accepted | undefin
   }
   const toEnd = !reader.idle
   if (head === undefined || !reader.finish() || hasForbiddenTrailer(reader.trailers)) return undefined
-  const message = { interims, status: head.status, fields: head.headers, body, trailers: reader.trailers }
+  const message = { interims, status: head.status, fields: head.fields.flat(), body, trailers: reader.trailers }
   return { message, bytes: Buffer.concat(pieces).subarray(0, consumed), toEnd }
 }
 

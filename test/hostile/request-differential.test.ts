@@ -71,9 +71,9 @@ function readByUs(pieces: readonly Buffer[]): Accepted {
         const [head] = heads
         if (head === undefined || (reader.inBody && head.method !== 'CONNECT')) continue
         if (hasForbiddenTrailer(trailers)) return { messages, ends, goesOn: true, refused: 400 }
-        const { method, target, minorVersion, headers: fields, keepAlive, upgrade } = head
+        const { method, target, minorVersion, keepAlive, upgrade } = head
         const rest = { body: body.splice(0).join(''), trailers: trailers.splice(0) }
-        messages.push({ method, target, version: `1.${minorVersion}`, fields, ...rest })
+        messages.push({ method, target, version: `1.${minorVersion}`, fields: head.fields.flat(), ...rest })
         ends.push(read + at)
         heads.length = 0
         goesOn = keepAlive && upgrade === '' && method !== 'CONNECT'

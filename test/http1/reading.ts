@@ -32,7 +32,7 @@ export function read(pieces: Iterable<Buffer>, { method = 'GET', upgrade = false
   let consumed = 0
   let refused: unknown
   const reader = new ResponseReader({
-    interim: (status, headers) => interims.push(`${status} ${headers.join(' ')}`),
+    interim: (status, fields) => interims.push(`${status} ${fields.flat().join(' ')}`),
     head: head => heads.push(head),
     data: chunk => {
       assert.ok(chunk.length > 0, 'an empty piece of a body')
@@ -56,7 +56,7 @@ export function read(pieces: Iterable<Buffer>, { method = 'GET', upgrade = false
     interims,
     status: head?.status,
     statusText: head?.statusText,
-    headers: head?.headers,
+    headers: head?.fields.flat(),
     body,
     trailers: reader.trailers,
     consumed,

@@ -78,7 +78,7 @@ class Asker implements UpstreamEvents {
     const base = {
       method: 'GET',
       target: '/',
-      headers: [],
+      passed: '',
       added: '',
       body: null,
       chunked: false,
@@ -290,7 +290,7 @@ test('an answer to a request of which bytes still wait here: its connection serv
   first.at = word => {
     if (word === 'end') next.ask({ method: 'POST' })
   }
-  first.ask({ method: 'POST', headers: ['Content-Length', String(FLOOD_BYTES)], body: flood })
+  first.ask({ method: 'POST', passed: `Content-Length: ${FLOOD_BYTES}\r\n`, body: flood })
   await first.until('end')
   await expectFresh(next, g.sockets)
   assert.equal(flood.stops, 1)
@@ -306,7 +306,7 @@ for (const how of ['fin', 'rst'] as const) {
     })
     const flood = new Flood(FLOOD_BYTES, false)
     const asker = new Asker(g.upstream)
-    asker.ask({ method: 'POST', headers: ['Content-Length', String(2 * FLOOD_BYTES)], body: flood })
+    asker.ask({ method: 'POST', passed: `Content-Length: ${2 * FLOOD_BYTES}\r\n`, body: flood })
     await asker.until('failed')
     const { drains } = flood
     await closed(await g.accepted(0))
