@@ -1,8 +1,8 @@
 /** What is done with fields of certain names. Of nearly all others their length and their first letter tell that it is nothing. */
 import type { Fields } from '../http1/fields.ts'
 
-/** Longer names share a place. */
-const LONGEST = 63
+/** Few enough to stay in the processor's cache; two names that share one are told apart as texts. */
+const PLACES = 256
 /** The first letters of ASCII in either case. */
 const LETTERS = 32
 
@@ -16,7 +16,7 @@ interface Named<Action> {
 export class FieldActions<Action> {
   readonly #ofLookalikes: Action | undefined
   /** By length and first letter; undefined where there is none. */
-  readonly #named: (Named<Action>[] | undefined)[] = new Array((LONGEST + 1) * LETTERS).fill(undefined)
+  readonly #named: (Named<Action>[] | undefined)[] = new Array(PLACES).fill(undefined)
 
   /**
    * @param actions by name in lower case; of two with the same name the later counts
@@ -53,5 +53,5 @@ export class FieldActions<Action> {
 }
 
 function placeOf(length: number, first: number): number {
-  return Math.min(length, LONGEST) * LETTERS + (first % LETTERS)
+  return (length * LETTERS + (first % LETTERS)) % PLACES
 }

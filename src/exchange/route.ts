@@ -151,7 +151,7 @@ export function bindRoute(
       route.websocket === null || websocketMetrics === undefined
         ? null
         : { config: route.websocket, metrics: websocketMetrics },
-    host: route.rewrite.host,
+    host: intern(['host', route.rewrite.host], () => route.rewrite.host),
     where: new Whereabouts(),
     reuse,
     rewrite: rewriter(route),

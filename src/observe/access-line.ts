@@ -97,24 +97,28 @@ function beginning(level: LogLevel, timeMs: number): string {
   return beginningText
 }
 
-/** From the request id to the path. */
-function whereabouts({ where, routeName, upstreamName, endpointUrl, method, host }: ExchangeRecord): string {
-  if (
-    where.text === '' ||
-    where.host !== host ||
-    where.method !== method ||
-    where.endpoint !== endpointUrl ||
-    where.upstream !== upstreamName
-  ) {
-    where.host = host
-    where.method = method
+/** From the request id to the method. */
+function whereabouts({ where, routeName, upstreamName, endpointUrl }: ExchangeRecord): string {
+  if (where.text === '' || where.endpoint !== endpointUrl || where.upstream !== upstreamName) {
     where.endpoint = endpointUrl
     where.upstream = upstreamName
-    where.text =
-      `","route":"${inQuotes(routeName)}","upstream":"${inQuotes(upstreamName)}","endpoint":"${inQuotes(endpointUrl)}"` +
-      `,"method":"${inQuotes(method)}","host":"${inQuotes(host)}","path":"`
+    where.text = `","route":"${inQuotes(routeName)}","upstream":"${inQuotes(upstreamName)}","endpoint":"${inQuotes(endpointUrl)}"`
   }
   return where.text
+}
+
+let askedMethod = ''
+let askedHost = ''
+let askedText = ',"method":"","host":"","path":"'
+
+/** From the method to the path. Not kept with the route: what each route has for itself is in nobody's cache (W8). */
+function asked({ method, host }: ExchangeRecord): string {
+  if (host !== askedHost || method !== askedMethod) {
+    askedHost = host
+    askedMethod = method
+    askedText = `,"method":"${inQuotes(method)}","host":"${inQuotes(host)}","path":"`
+  }
+  return askedText
 }
 
 const PROTO_AND_CLIENT = '","proto":"HTTP/1.1","client":"'
@@ -156,6 +160,7 @@ export function accessLine(record: ExchangeRecord, timeMs: number): string {
     beginning(accessLevel(record), timeMs) +
     inQuotes(record.requestId) +
     whereabouts(record) +
+    asked(record) +
     inQuotes(record.path) +
     (proto === 'HTTP/1.1' ? PROTO_AND_CLIENT : `","proto":"${inQuotes(proto)}","client":"`) +
     inQuotes(record.clientAddress) +

@@ -14,10 +14,8 @@ export interface StageTimes {
   readonly total: number
 }
 
-/** What the latest access line of a route has said of where the request came and went: mostly the next says the same. */
+/** What the latest access line of a route has said of where the request went: mostly the next says the same. */
 export class Whereabouts {
-  method = ''
-  host = ''
   upstream = ''
   endpoint = ''
   /** As it stands in the line; '': there was none. */
