@@ -67,7 +67,9 @@ export async function perform(bench: Bench, { plan, only, wants }: Wish): Promis
   const steady = WORKLOADS.filter(({ id }) => only.includes(id))
   if (steady.length > 0) await loadedTogether(bench, present, { plan, only }, results, attempt)
 
-  const few = present.filter(({ name, logs }) => plan.few?.includes(name) ?? (name === 'hopgate' || !logs))
+  const few = present.filter(
+    ({ name, logs }) => plan.few?.includes(name) ?? (name === 'hopgate' || !(logs || W1_ONLY.includes(name))),
+  )
   const alone = async (id: string, kind: Kind, work: (proxy: Contender) => Promise<unknown>): Promise<void> => {
     if (!only.includes(id)) return
     bench.say(`${id} ${kind.name}`)
@@ -115,8 +117,8 @@ function isOurs({ name }: Kind): boolean {
   return name === 'hopgate'
 }
 
-/** What a log costs is seen there; HAProxy's is one that hopgate is held against throughout. */
-const W1_ONLY: readonly string[] = ['nginx +log', 'Caddy +log', '@fastify/http-proxy +log']
+/** What a log costs is seen there; HAProxy's is one that hopgate is held against throughout. And what Node costs itself. */
+const W1_ONLY: readonly string[] = ['Node', 'nginx +log', 'Caddy +log', '@fastify/http-proxy +log']
 
 type Attempt = <T>(what: string, work: () => Promise<T>) => Promise<T | undefined>
 

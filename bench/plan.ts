@@ -28,7 +28,7 @@ export const THOROUGH: Plan = {
   latency: { rounds: 3, ms: 800 },
   inFlightMs: 4000,
   storm: { warmMs: 1500, hopgateMs: 60_000, peerMs: 3000 },
-  isolation: { pairs: 8, peerPairs: 1, ms: 1000 },
+  isolation: { pairs: 7, peerPairs: 1, ms: 1000 },
   routes: { rounds: 9, peerRounds: 1 },
   few: undefined,
 }

@@ -113,6 +113,13 @@ export function kinds(bench: Bench): readonly Kind[] {
   const [, barNginx, barHaproxy, , barCaddy] = plain as [Kind, Kind, Kind, Kind, Kind]
   return [
     ...plain,
+    {
+      name: 'Node',
+      does: 'relays bytes, knows no HTTP',
+      logs: false,
+      missing: undefined,
+      argv: (b, at) => ({ argv: [process.execPath, join(peers, 'bytes-only.mjs')], env: b.env(at) }),
+    },
     logged(
       barNginx,
       'access_log',

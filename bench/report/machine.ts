@@ -1,7 +1,7 @@
 /** Where and with what it was measured. */
 import { spawnSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
-import { availableParallelism, cpus, release, totalmem } from 'node:os'
+import { cpus, release, totalmem } from 'node:os'
 import { join } from 'node:path'
 import { root } from '../harness/bench.ts'
 
@@ -32,7 +32,7 @@ export function machine(): Setting {
   for (const [name, wanted] of Object.entries(dependencies)) versions[name] = wanted
   return {
     cpu: cpus()[0]?.model ?? 'unknown',
-    cores: availableParallelism(),
+    cores: cpus().length,
     memoryGiB: Math.round(totalmem() / 2 ** 30),
     kernel: release(),
     versions,
