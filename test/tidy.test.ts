@@ -22,7 +22,7 @@ const FLOORS: readonly (readonly string[])[] = [
   ['observe'],
   ['config'],
   ['http1'],
-  ['engine.ts', 'outlet.ts', 'read-buffer.ts', 'roster.ts', 'sever.ts', 'write-batch.ts'],
+  ['engine.ts', 'never.ts', 'outlet.ts', 'read-buffer.ts', 'roster.ts', 'sever.ts', 'write-batch.ts'],
   ['outcome.ts'],
 ]
 

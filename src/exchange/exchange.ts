@@ -6,6 +6,7 @@ import type { Socket } from 'node:net'
 import type { Fields } from '../http1/fields.ts'
 import type { ClientHead } from '../http1/request-head.ts'
 import type { UpstreamHead } from '../http1/response-head.ts'
+import { NEVER } from '../never.ts'
 import { OUTCOMES, type Outcome, type Stage, type TimeoutName } from '../outcome.ts'
 import type { Place } from '../roster.ts'
 import type { Connection } from '../upstream/connection.ts'
@@ -43,8 +44,8 @@ export class Exchange implements ClientEvents, UpstreamEvents, RequestBodyEvents
   #endStage: Stage | undefined
   #error: Error | undefined
   #timeout: TimeoutName | undefined
-  #overrunMs = 0
-  #clientAbortAge = -1
+  #overrunMs = NEVER
+  #clientAbortAge = NEVER
   #closed = false
   #place: Place<InFlight> | undefined
 

@@ -11,9 +11,10 @@ export interface Ending {
   readonly outcome: Outcome
   readonly stage: Stage | undefined
   readonly timeout: TimeoutName | undefined
+  /** `NEVER` without a timeout. */
   readonly overrunMs: number
   readonly error: Error | undefined
-  /** Age in ms when the client left; -1: it did not. */
+  /** Age in ms when the client left; `NEVER`: it did not. */
   readonly clientAbortAge: number
 }
 

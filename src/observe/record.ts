@@ -64,7 +64,7 @@ export interface ExchangeRecord {
   readonly attempts: number
   /** Computed once, at the end. */
   readonly times: StageTimes
-  /** Age in ms when the client left; -1: it did not. */
+  /** Age in ms when the client left; negative: it did not. */
   readonly clientAbortAge: number
   /** The timeout that ended the exchange, and by how many ms it fired late. */
   readonly timeout: TimeoutName | undefined

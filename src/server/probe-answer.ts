@@ -3,6 +3,7 @@ import type { ClientConnection } from '../exchange/client-connection.ts'
 import { ClientSide } from '../exchange/client-side.ts'
 import type { Shared } from '../exchange/route.ts'
 import type { ClientHead } from '../http1/request-head.ts'
+import { NEVER } from '../never.ts'
 import { type ExchangeRecord, Whereabouts } from '../observe/record.ts'
 import type { RouteMetrics } from '../observe/route-metrics.ts'
 import { ANSWERED } from './refusal.ts'
@@ -61,9 +62,9 @@ export function answerProbe(
       responseBody: NOT_REACHED,
       total: performance.now() - began,
     },
-    clientAbortAge: -1,
+    clientAbortAge: NEVER,
     timeout: undefined,
-    timeoutOverrun: 0,
+    timeoutOverrun: NEVER,
     error: undefined,
   }
   shared.ledger.requests.closed++

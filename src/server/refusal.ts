@@ -5,6 +5,7 @@ import { problem } from '../exchange/problem.ts'
 import type { Shared } from '../exchange/route.ts'
 import { NO_FIELDS } from '../http1/fields.ts'
 import type { ClientHead } from '../http1/request-head.ts'
+import { NEVER } from '../never.ts'
 import { type ExchangeRecord, Whereabouts } from '../observe/record.ts'
 import { NO_ROUTE, type RouteMetrics } from '../observe/route-metrics.ts'
 import { OUTCOMES, type Outcome, type Stage, type TimeoutName } from '../outcome.ts'
@@ -133,9 +134,9 @@ export class Refuser {
         responseBody: UNREACHED,
         total: why.age ?? 0,
       },
-      clientAbortAge: -1,
+      clientAbortAge: NEVER,
       timeout: why.timeout,
-      timeoutOverrun: why.overrun ?? 0,
+      timeoutOverrun: why.overrun ?? NEVER,
       error: why.error,
     }
     requests.closed++

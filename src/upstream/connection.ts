@@ -6,6 +6,7 @@ import type { Socket } from 'node:net'
 import { type Fields, notHttp } from '../http1/fields.ts'
 import type { UpstreamHead } from '../http1/response-head.ts'
 import { type ResponseEvents, ResponseReader } from '../http1/response-reader.ts'
+import { NEVER } from '../never.ts'
 import { Outlet } from '../outlet.ts'
 import { bytesOf, giveBack, ReadBuffer } from '../read-buffer.ts'
 import type { Place } from '../roster.ts'
@@ -54,7 +55,7 @@ export class Connection implements ResponseEvents, Writer {
   #closed = false
   #killed: Error | undefined
   /** When the connection was killed, monotonic ms, and who wants to know how long the close took. */
-  #killedAt = 0
+  #killedAt = NEVER
   #onKilled: ((tookMs: number) => void) | undefined
   readonly #idle: IdleClock
 
@@ -167,7 +168,7 @@ export class Connection implements ResponseEvents, Writer {
     const asked = this.#request !== undefined
     this.#request = undefined
     this.#reader.stop()
-    if (this.#closed || this.#killedAt !== 0) {
+    if (this.#closed || this.#killedAt !== NEVER) {
       if (wasBorrowed && this.#closed) this.endpoint.connectionClosed(this)
       return
     }
@@ -189,7 +190,7 @@ export class Connection implements ResponseEvents, Writer {
   retire(): void {
     const socket = this.#socket
     // At once: a request that came before the close would only find it dead.
-    if (this.#borrower === undefined && this.#killedAt === 0) this.#onClose()
+    if (this.#borrower === undefined && this.#killedAt === NEVER) this.#onClose()
     socket?.destroy()
   }
 
@@ -367,7 +368,7 @@ export class Connection implements ResponseEvents, Writer {
     this.#socket = undefined
     this.#raw = undefined
     this.#out = undefined
-    if (this.#killedAt !== 0) this.#onKilled?.(performance.now() - this.#killedAt)
+    if (this.#killedAt !== NEVER) this.#onKilled?.(performance.now() - this.#killedAt)
     // While borrowed, the slot stays taken until the borrower has heard of the end and lets go.
     if (this.#borrower === undefined) this.endpoint.connectionClosed(this)
     else if (!this.#upgraded) this.#fail(this.broke ?? error ?? ended())

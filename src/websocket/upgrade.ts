@@ -15,6 +15,7 @@ import { type UpstreamEvents, UpstreamSide } from '../exchange/upstream-side.ts'
 import { NOT_HTTP } from '../http1/fields.ts'
 import type { ClientHead } from '../http1/request-head.ts'
 import type { UpstreamHead } from '../http1/response-head.ts'
+import { NEVER } from '../never.ts'
 import type { Outcome, Stage, TimeoutName } from '../outcome.ts'
 import type { Place } from '../roster.ts'
 import type { Connection } from '../upstream/connection.ts'
@@ -51,8 +52,8 @@ export class Upgrade implements ClientEvents, UpstreamEvents, TimeoutEvents, Con
   #endStage: Stage | undefined
   #error: Error | undefined
   #timeout: TimeoutName | undefined
-  #overrunMs = 0
-  #clientAbortAge = -1
+  #overrunMs = NEVER
+  #clientAbortAge = NEVER
   #closed = false
   #place: Place<InFlight> | undefined
 

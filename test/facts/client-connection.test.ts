@@ -126,6 +126,20 @@ test(
   },
 )
 
+test('fact 55: a field that began as a whole number gives its objects another hidden class with its first fraction', () => {
+  const program = `
+    class Whole { at = -1; set() { this.at = 0.5 } }
+    class Never { at = -Infinity; set() { this.at = 0.5 } }
+    const same = [Whole, Never].map(Kind => {
+      const before = new Kind()
+      new Kind().set()
+      return %HaveSameMap(before, new Kind())
+    })
+    process.stdout.write(same.join(' '))`
+  const said = execFileSync(process.execPath, ['--allow-natives-syntax', '-e', program], { encoding: 'utf8' })
+  assert.equal(said, 'false true', changed('55', 'only a fraction from the start does not', 'See never.ts.'))
+})
+
 test('fact 38: on Node 20 such a callback even says that they were written', onlyNode20, async t => {
   const { client, socket, events } = await pair(t, 'does not read')
   socket.resume()
@@ -226,4 +240,21 @@ test('fact 7: a FIN while bytes are pending is told by the end event alone', asy
   await pause(50)
   const consequence = 'ClientConnection listens to end, and resets: see clientEnded.'
   assert.deepEqual(events, ['end'], changed('7', 'only end tells it', consequence))
+})
+
+test('fact 54: _write of a socket calls back before it returns where the kernel takes all, later where not; the stream counts neither', async t => {
+  const { socket } = await pair(t, 'does not read')
+  const called: string[] = []
+  socket._write('small', 'latin1', () => called.push('small'))
+  assert.deepEqual(called, ['small'], changed('54', 'it calls back at once', 'See Outlet.'))
+  socket._write('x'.repeat(LARGE.length), 'latin1', () => called.push('large'))
+  assert.deepEqual(called, ['small'])
+  assert.equal(
+    socket.writableLength,
+    0,
+    changed('54', 'not counted', 'Outlet counts it: pending would be twice as much.'),
+  )
+  socket.destroy()
+  // What it says then is no news (fact 38).
+  await until('the callback', () => called.length === 2)
 })

@@ -3,7 +3,7 @@
  * code is built on, named as a sentence with the number of the measured fact it belongs to. They test the stack, not
  * hopgate: when one fails after an upgrade, its message says what to change in src/. Facts above 35 are about: 36
  * resetting a TCP socket, 37 resetting below TLS, 38 what a write tells of a lost client, 42 when a buffer that was written
- * is free, 47 and 48 ws, 50 how Node accepts connections, 51 hidden classes of what is spread.
+ * is free, 47 and 48 ws, 50 how Node accepts connections, 51 hidden classes of what is spread, 54 writes past the stream, 55 hidden classes of numbers.
  */
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
