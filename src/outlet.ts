@@ -7,9 +7,8 @@ import type { Socket } from 'node:net'
 
 export class Outlet {
   readonly socket: Socket
-  /** For writes to the socket itself: to be called with what came of the last of a message. */
+  /** The last of a message has left: for writes to the socket itself, and for `tell`. */
   readonly written: (error?: Error | null) => void
-  readonly #flushed: () => void
   readonly #taken: (error?: Error | null) => void
   /** Of a write past the stream that the kernel has not taken whole: all its bytes, as `writableLength` would have them. */
   #direct = 0
@@ -21,7 +20,6 @@ export class Outlet {
   /** @param flushed called some time after the last bytes of a message have left, unless the socket is gone by then */
   constructor(socket: Socket, flushed: () => void) {
     this.socket = socket
-    this.#flushed = flushed
     // To a socket that was destroyed with bytes pending, Node 20 says that they were written.
     this.written = error => {
       if (!error && !socket.destroyed) flushed()
@@ -56,11 +54,6 @@ export class Outlet {
     else if (!this.#calling) this.written()
     else if (told.push(this) === 1) process.nextTick(tell)
   }
-
-  /** Public to `tell` only. */
-  tellFlushed(): void {
-    if (!this.socket.destroyed) this.#flushed()
-  }
 }
 
 /** Whose last bytes have left in this turn. Told when all of a turn is written: what is written in between wakes its reader alone. */
@@ -71,7 +64,7 @@ function tell(): void {
   told = []
   let next = 0
   try {
-    while (next < due.length) (due[next++] as Outlet).tellFlushed()
+    while (next < due.length) (due[next++] as Outlet).written()
   } finally {
     if (next < due.length) {
       // One has thrown: that is nobody else's fault.

@@ -11,8 +11,8 @@ export interface TimerLedger {
   cleared: number
 }
 
-/** Who has timeouts. */
-export interface Waiter {
+/** Who has timeouts, and is woken by the alarm. */
+export interface Sleeper {
   /** @param rangAt what was due by then is due; for the rest the alarm is to be set anew. Monotonic ms */
   look(rangAt: number): void
 }
@@ -22,8 +22,8 @@ export const now = (): number => performance.now()
 
 export class Alarm {
   /** The connection, and the exchange that is on: which may outlive it. The last to go turns it off (`leave`). */
-  owner: Waiter | undefined
-  guest: Waiter | undefined
+  owner: Sleeper | undefined
+  guest: Sleeper | undefined
   readonly #ledger: TimerLedger
   #timer: NodeJS.Timeout | undefined
   /** When it will ring; Infinity: it is not set. */
@@ -47,10 +47,10 @@ export class Alarm {
     this.#timer = setTimeout(ring, Math.max(1, Math.ceil(due - now())), this)
   }
 
-  /** @param waiter the owner or the guest, who waits no more */
-  leave(waiter: Waiter): void {
-    if (this.owner === waiter) this.owner = undefined
-    else if (this.guest === waiter) this.guest = undefined
+  /** @param sleeper the owner or the guest, who wants to be woken no more */
+  leave(sleeper: Sleeper): void {
+    if (this.owner === sleeper) this.owner = undefined
+    else if (this.guest === sleeper) this.guest = undefined
     if (this.owner === undefined && this.guest === undefined) this.#clear()
   }
 

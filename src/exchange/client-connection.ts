@@ -6,7 +6,7 @@ import { type RequestEvents, RequestReader } from '../http1/request-reader.ts'
 import { Outlet } from '../outlet.ts'
 import { bytesOf, giveBack, type OnRead, ReadBuffer } from '../read-buffer.ts'
 import type { Place } from '../roster.ts'
-import { Alarm, type TimerLedger } from './alarm.ts'
+import { Alarm, now, type TimerLedger } from './alarm.ts'
 import { ConnectionClock } from './connection-clock.ts'
 import { linger } from './linger.ts'
 import type { Peer } from './peer.ts'
@@ -146,7 +146,7 @@ export class ClientConnection implements RequestEvents, Watched {
   }
 
   /** The exchange is over: `listen.timeouts.keepalive` runs until the first byte of the next. @param at now, monotonic ms */
-  over(user: ConnectionUser, at = performance.now()): void {
+  over(user: ConnectionUser, at = now()): void {
     if (this.user !== user) return
     this.user = undefined
     this.#served = true

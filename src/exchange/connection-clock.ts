@@ -3,7 +3,7 @@
  * connection that sends none, to the end of its headers; and `keepalive`, from the end of an exchange to the first byte of
  * the next. Ours, because Node polls the one and adds a second to the other.
  */
-import { type Alarm, now, type Waiter } from './alarm.ts'
+import { type Alarm, now, type Sleeper } from './alarm.ts'
 import type { ConnectionLimits } from './client-connection.ts'
 
 interface ConnectionClockEvents {
@@ -16,7 +16,7 @@ const ACCEPTED = 1
 const HEADERS = 2
 const KEEPALIVE = 3
 
-export class ConnectionClock implements Waiter {
+export class ConnectionClock implements Sleeper {
   readonly #limits: ConnectionLimits
   readonly #alarm: Alarm
   readonly #events: ConnectionClockEvents

@@ -5,7 +5,7 @@
  * body does) is one store.
  */
 import type { TimeoutName } from '../outcome.ts'
-import { Alarm, now, type TimerLedger, type Waiter } from './alarm.ts'
+import { Alarm, now, type Sleeper, type TimerLedger } from './alarm.ts'
 
 /** The timeouts that can run during an exchange; the index is the place in `Deadlines`. */
 export const CLOCKED = [
@@ -36,7 +36,7 @@ export interface DeadlineEvents {
   due(which: Clocked, overrunMs: number): void
 }
 
-export class Deadlines implements Waiter {
+export class Deadlines implements Sleeper {
   /** The instant at which each timeout is due, monotonic ms; Infinity: not running. */
   readonly #due: number[] = [Infinity, Infinity, Infinity, Infinity, Infinity, Infinity, Infinity, Infinity, Infinity]
   readonly #alarm: Alarm

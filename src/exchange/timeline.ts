@@ -6,13 +6,13 @@ export class Timeline {
   readonly started: number
   /** -1: not reached. Monotonic ms. */
   asked = -1
-  /** No slot was free when one was asked for. */
-  queued = false
   slot = -1
   dialling = -1
   connected = -1
   sent = -1
   headers = -1
+  /** No slot was free when one was asked for. */
+  queued = false
 
   constructor(at: number) {
     this.started = at

@@ -44,20 +44,15 @@ function duration(label: string, ms: number): string {
 
 let secondOfPrefix = -1
 let prefix = ''
-let latestMs = -1
-let latest = ''
 
 /** ISO-8601, UTC, with milliseconds. Date formats once per second of the clock. */
 export function isoTime(timeMs: number): string {
-  if (timeMs === latestMs) return latest
   const second = Math.floor(timeMs / 1000)
   if (second !== secondOfPrefix) {
     secondOfPrefix = second
     prefix = new Date(second * 1000).toISOString().slice(0, -4)
   }
-  latestMs = timeMs
-  latest = `${prefix}${MILLISECONDS[Math.floor(timeMs - second * 1000)]}Z`
-  return latest
+  return `${prefix}${MILLISECONDS[Math.floor(timeMs - second * 1000)]}Z`
 }
 
 /** The table's level, but a completed exchange whose upstream answered 5xx is a warning. */

@@ -126,6 +126,18 @@ test('a connection older than pool.max_age serves no further request', async t =
   assert.ok(upstream.connections.every(({ ended }) => ended === undefined || ended.how === 'fin'))
 })
 
+test('an idle connection is closed when it is older than pool.max_age, and not before', async t => {
+  const upstream = await startUpstream(answer())
+  t.after(() => upstream.close())
+  const gw = await startTestGateway(t, simple(upstream.url, '', 'pool: { max_age: 300ms, keepalive: 60s }'))
+  const response = await requestOnce(gw.port)
+  const end = await upstream.connections[0]?.closed
+  assert.equal(end?.how, 'fin')
+  // It is older than the response that it brought, by less than the whole exchange.
+  const idleMs = (end?.at ?? 0) - response.doneAt
+  assert.ok(idleMs > 0 && idleMs < 300 + slack(2000), `${idleMs} ms`)
+})
+
 test('an upstream that says Connection: close gets a fresh connection each time, and nobody is told', async t => {
   const upstream = await startUpstream(answer({ keepAlive: false }))
   t.after(() => upstream.close())
