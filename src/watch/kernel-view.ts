@@ -29,6 +29,9 @@ const MOST_ADDRESSES = 64
 const CLOSE_WAIT = SOCKET_STATES.indexOf('close_wait')
 const LISTEN = SOCKET_STATES.indexOf('listen')
 
+/** `0.0.0.0` and `::` as `addressBytes` has them: a listener there has every address. */
+const EVERY_ADDRESS = /^0*$/
+
 /** An upstream as far as the kernel can know it. */
 export interface ViewedUpstream {
   readonly name: string
@@ -162,11 +165,14 @@ class Count implements SocketCounts {
   readonly #upstreamsAt: ReadonlyMap<string, ReadonlySet<string>>
   readonly #towards = new Map<string, number>()
   readonly #port: number
+  /** Empty while nobody listens. */
   readonly #address: string
+  readonly #everywhere: boolean
 
   constructor({ listener, upstreams }: KernelViewOptions, upstreamsAt: ReadonlyMap<string, ReadonlySet<string>>) {
     const { address, port } = listener() ?? { address: '', port: -1 }
     this.#address = address === '' ? '' : addressBytes(address)
+    this.#everywhere = EVERY_ADDRESS.test(this.#address)
     this.#port = port
     this.#upstreamsAt = upstreamsAt
     for (const side of [LISTENER_SIDE, ...upstreams.map(({ name }) => name)]) this.sides.set(side, new Map())
@@ -176,9 +182,16 @@ class Count implements SocketCounts {
   add(row: TableRow): void {
     const state = Number.parseInt(row.state, 16)
     if (row.localPort === this.#port) {
-      if (state !== LISTEN) this.#one(LISTENER_SIDE, state, row)
-      else if (fromTable(row.localHex) === this.#address) this.acceptQueue = row.unread
-      return
+      // The same port at another address is somebody else's: a listener, or a connection that left from it.
+      const local = fromTable(row.localHex)
+      if (state === LISTEN) {
+        if (local === this.#address) this.acceptQueue = row.unread
+        return
+      }
+      if (this.#everywhere || local === this.#address) {
+        this.#one(LISTENER_SIDE, state, row)
+        return
+      }
     }
     const end = `${row.remoteAddress}:${row.remotePort}`
     const upstreams = this.#upstreamsAt.get(end)

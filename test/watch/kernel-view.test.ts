@@ -57,6 +57,25 @@ test('a listener on ::1, and an upstream on it: the IPv6 table is read as well',
   client.destroy()
 })
 
+test("a connection that left from the listener's port, at another address: it is none of a client's", {
+  skip,
+}, async t => {
+  const upstream = await startUpstream({ on: 'headers', then: 'hang' })
+  t.after(() => upstream.close())
+  const gw = await startTestGateway(t, { ...simple(upstream.url), address: '127.0.0.2:0' })
+  const stranger = connect({ host: '127.0.0.1', port: upstream.port, localAddress: '127.0.0.1', localPort: gw.port })
+  await once(stranger, 'connect')
+  const client = connect({ host: '127.0.0.2', port: gw.port })
+  await once(client, 'connect')
+  client.write('GET / HTTP/1.1\r\nHost: a\r\n\r\n')
+  await upstream.nextRequest()
+  const established = (side: string) => gw.metric('hopgate_sockets', { side, state: 'established' })
+  assert.equal(await established('_listener'), 1)
+  assert.equal(await established('up'), 2, 'its own connection, and the one of the stranger, who shares the endpoint')
+  client.destroy()
+  stranger.destroy()
+})
+
 test('more sockets than may be looked at: the table is left out, and that is counted', { skip }, async () => {
   const view = viewOf(1, { mostRows: 0 })
   await view.refresh()
