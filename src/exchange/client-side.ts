@@ -57,6 +57,8 @@ export class ClientSide implements Writer {
   /** Body bytes that are still to come; -1: nobody has said how many. */
   #left = -1
   #unflushedWrites = 0
+  /** Bytes of these: where the kernel refuses a write that meets the client's RST, Node forgets at once what was in it. */
+  #unflushedBytes = 0
   /** Pieces of these are written, and may wait at the socket. */
   readonly #inUse: Buffer[] = []
 
@@ -185,7 +187,7 @@ export class ClientSide implements Writer {
   lost(): void {
     if (this.gone) return
     const socket = this.#socket
-    const bytes = Math.max(this.connection.lostBytes, this.#out.pending) + this.#text.length
+    const bytes = Math.max(this.connection.lostBytes, this.#out.pending, this.#unflushedBytes) + this.#text.length
     this.gone = true
     this.#text = ''
     if (bytes > 0) {
@@ -247,6 +249,7 @@ export class ClientSide implements Writer {
     this.#beginHead()
     const text = this.#text
     this.#text = ''
+    const handedOver = this.#out.pending + text.length
     // The close pushes out what is written before it.
     if (!this.ended || !this.connection.closing) this.connection.promptly()
     if (text !== '') {
@@ -259,12 +262,9 @@ export class ClientSide implements Writer {
       this.#corked = false
       socket.uncork()
     }
-    if (this.#out.pending > 0) {
-      this.#block()
-    } else {
-      this.#unflushedWrites = 0
-      this.#giveBack()
-    }
+    this.#unflushedBytes = handedOver
+    if (this.#out.pending > 0) this.#block()
+    else if (socket.errored === null) this.#allFlushed()
   }
 
   #block(): void {
@@ -286,9 +286,14 @@ export class ClientSide implements Writer {
 
   #drained(): void {
     this.blocked = false
-    this.#unflushedWrites = 0
-    this.#giveBack()
+    this.#allFlushed()
     this.#events.clientDrained()
+  }
+
+  #allFlushed(): void {
+    this.#unflushedWrites = 0
+    this.#unflushedBytes = 0
+    this.#giveBack()
   }
 
   #giveBack(): void {

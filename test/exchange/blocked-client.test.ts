@@ -1,5 +1,6 @@
 /** The upstream ends, or we end it, while its body waits for a client that does not read. */
 import assert from 'node:assert/strict'
+import { Socket } from 'node:net'
 import { type TestContext, test } from 'node:test'
 import { answer } from '../../src/prove/faults.ts'
 import { startUpstream } from '../../src/prove/faulty-upstream.ts'
@@ -93,3 +94,71 @@ test('an upstream that ends its chunks and leaves while they wait for the client
   assert.equal((await gw.line()).outcome, 'completed')
   client.leave('rst')
 })
+
+/** The kernel's answer to what is written to the client at `port`; `undo` lets it answer by itself. */
+function writesTo(port: () => number, refuse: (bytes: number, callback: (error: Error) => void) => void): () => void {
+  const prototype = Socket.prototype as unknown as Writes
+  const { _write, _writev } = prototype
+  prototype._write = function (chunk, encoding, callback) {
+    if (this.remotePort === port()) refuse(chunk.length, callback)
+    else _write.call(this, chunk, encoding, callback)
+  }
+  prototype._writev = function (chunks, callback) {
+    const bytes = chunks.reduce((sum, { chunk }) => sum + chunk.length, 0)
+    if (this.remotePort === port()) refuse(bytes, callback)
+    else _writev.call(this, chunks, callback)
+  }
+  return () => Object.assign(prototype, { _write, _writev })
+}
+
+interface Writes extends Socket {
+  _write(chunk: Buffer | string, encoding: BufferEncoding, callback: (error?: Error | null) => void): void
+  _writev(chunks: Piece[], callback: (error?: Error | null) => void): void
+}
+
+interface Piece {
+  readonly chunk: Buffer | string
+}
+
+const RESET = Object.assign(new Error('write ECONNRESET'), { code: 'ECONNRESET' })
+
+for (const [when, bodyBytes, stage] of [
+  ['at once', 500, 'response_body'],
+  ['after it has waited', 500, 'client_write'],
+  ['at once', 200_000, 'response_body'],
+  ['after it has waited', 200_000, 'client_write'],
+] as const) {
+  // The client's RST is met by a write before anybody has read it, and Node forgets what was in that write.
+  test(`a write of ${bodyBytes} bytes that the kernel refuses ${when}: they are counted as written to nobody`, async t => {
+    const upstream = await startUpstream(answer({ body: bodyBytes }))
+    t.after(() => upstream.close())
+    const gw = await startTestGateway(t, simple(upstream.url))
+    const client = await openClient(gw.port)
+    let written = 0
+    const refused = new Promise<(error: Error) => void>(resolve => {
+      const undo = writesTo(
+        () => client.localPort,
+        (bytes, callback) => {
+          written += bytes
+          if (when === 'at once') callback(RESET)
+          resolve(callback)
+        },
+      )
+      t.after(undo)
+    })
+    client.request({ path: '/refused' })
+    const callback = await refused
+    if (when !== 'at once') {
+      await new Promise(setImmediate)
+      callback(RESET)
+    }
+    const line = await gw.line()
+    assert.deepEqual([line.outcome, line.stage, line.status], ['client_abort', stage, 200])
+    assert.ok(written > 0)
+    const counted = line['aborted_write_bytes'] as number
+    assert.ok(counted >= written && counted <= bodyBytes + 1000, `${counted} bytes, of which ${written} were refused`)
+    assert.equal(await gw.metric('hopgate_aborted_write_bytes_total'), counted)
+    assert.ok((await gw.metric('hopgate_aborted_writes_total')) > 0)
+    client.leave('rst')
+  })
+}
