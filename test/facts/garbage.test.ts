@@ -1,11 +1,12 @@
 /**
  * What makes garbage old: a `Set` whose members come and go, which is why `roster.ts` exists, and one accident in V8's
- * count of survivors, which is why `engine.ts` has it count none. And what a tick is made of, of which `engine.ts` keeps one.
+ * count of survivors, which is why `engine.ts` has it count none. What V8 does after a pause, and what a tick is made of, of which `engine.ts` keeps one.
  */
 import assert from 'node:assert/strict'
 import { executionAsyncResource } from 'node:async_hooks'
 import { execFile } from 'node:child_process'
 import { test } from 'node:test'
+import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { getHeapStatistics, setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
@@ -102,6 +103,37 @@ test('where V8 saw one burst survive, it makes all that follow old from the star
   assert.ok(young < 0.5, `${young} MB alive where V8 does not count survivors`)
   const old = await grown()
   assert.ok(old > 2, `${old} MB alive where it does: has V8 changed? Then engine.ts need not tell it`)
+})
+
+/** Fills the young generation as far as it goes, idles for longer than V8 looks back, and collects: how large it was, and is. */
+const PAUSE = `
+  const sizeMb = () => v8.getHeapSpaceStatistics().find(({ space_name }) => space_name === 'new_space').space_size / 1e6
+  const kept = []
+  for (let i = 0; i < 400_000; i++) kept.push({ i, text: 'x' + i, inner: { i } })
+  for (let i = 0; i < 200; i++) new Array(8000).fill(i)
+  gc({ type: 'minor' })
+  const before = sizeMb()
+  setTimeout(() => {
+    gc({ type: 'minor' })
+    process.stdout.write(before + ' ' + sizeMb())
+  }, 7000)
+`
+
+test('V8 shrinks the young generation after a pause, unless something is allocated in it', async () => {
+  const engine = fileURLToPath(new URL('../../src/engine.ts', import.meta.url))
+  const sizes = async (prepare: string): Promise<number[]> => {
+    const program = `import v8 from 'node:v8'; ${prepare}; ${PAUSE}`
+    const args = ['--expose-gc', '--import', 'tsx', '--input-type=module', '-e', program]
+    return (await promisify(execFile)(process.execPath, args)).stdout.split(' ').map(Number)
+  }
+  const [left, prepared] = await Promise.all([
+    sizes("v8.setFlagsFromString('--no-memory-reducer')"),
+    sizes(`import { prepareEngine } from '${engine}'; prepareEngine()`),
+  ])
+  const [before = 0, after = 0] = prepared
+  assert.ok(before > 4 && after >= before, `${before} MB before a pause and ${after} after it`)
+  const [grown = 0, shrunk = 0] = left
+  assert.ok(shrunk < grown / 2, `${grown} MB and ${shrunk}: has V8 changed? Then engine.ts need not allocate`)
 })
 
 test('the resource of a tick is the object that nextTick has made for it, with its computed keys', async () => {
