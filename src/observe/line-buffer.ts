@@ -8,6 +8,15 @@
 /** Access lines are many and alike; an event tells what happens to the gateway itself. */
 export type LineClass = 'access' | 'event'
 
+/** A line that is written as bytes where it is to lie. */
+export interface Line {
+  /** What it takes at most. */
+  readonly mostBytes: number
+  /** @returns where it ends */
+  writeTo(bytes: Buffer, at: number): number
+  toString(): string
+}
+
 const CHUNK_BYTES = 64 * 1024
 
 /** Lines are never split between chunks. */
@@ -48,17 +57,36 @@ export class LineBuffer {
 
   /** A line with its newline; false, and counted as dropped, where there is no room. */
   push(line: string, lineClass: LineClass): boolean {
-    const limitBytes = lineClass === 'access' ? this.#accessLimitBytes : this.#limitBytes
+    const limitBytes = this.#limitOf(lineClass)
     const chunk = this.#allocatedBytes > limitBytes ? undefined : this.#chunkFor(line, limitBytes)
-    if (chunk === undefined) {
-      this.dropped[lineClass] += 1
-      return false
-    }
-    const length = chunk.bytes.write(line, chunk.end)
-    chunk.end += length
-    chunk.lineEnds.push(lineClass === 'event' ? -chunk.end : chunk.end)
-    this.#bytes += length
+    if (chunk === undefined) return this.#refused(lineClass)
+    this.#ends(chunk, chunk.end + chunk.bytes.write(line, chunk.end), lineClass)
     return true
+  }
+
+  /** The same, without a text in between where there surely is room. */
+  pushLine(line: Line, lineClass: LineClass): boolean {
+    if (this.#allocatedBytes > this.#limitOf(lineClass)) return this.#refused(lineClass)
+    const chunk = this.#chunks.at(-1)
+    if (chunk === undefined || chunk.bytes.length - chunk.end < line.mostBytes)
+      return this.push(String(line), lineClass)
+    this.#ends(chunk, line.writeTo(chunk.bytes, chunk.end), lineClass)
+    return true
+  }
+
+  #limitOf(lineClass: LineClass): number {
+    return lineClass === 'access' ? this.#accessLimitBytes : this.#limitBytes
+  }
+
+  #refused(lineClass: LineClass): false {
+    this.dropped[lineClass] += 1
+    return false
+  }
+
+  #ends(chunk: Chunk, end: number, lineClass: LineClass): void {
+    this.#bytes += end - chunk.end
+    chunk.end = end
+    chunk.lineEnds.push(lineClass === 'event' ? -end : end)
   }
 
   /** The next bytes to write: whole lines up to `maxBytes`, or one longer line, or the rest of one that was begun. */

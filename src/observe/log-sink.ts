@@ -8,7 +8,7 @@
  */
 import { writeSync, write as writeThreaded } from 'node:fs'
 import { closeDestination, type Destination, openDestination } from './destination.ts'
-import { LineBuffer, type LineClass } from './line-buffer.ts'
+import { type Line, LineBuffer, type LineClass } from './line-buffer.ts'
 
 /** A line waits this long for others to share its write: 100 writes a second are the most an unstalled log costs. */
 const BATCH_MS = 10
@@ -92,12 +92,14 @@ export class LogSink implements LogCounts {
 
   /** An event's line, with its newline: pino's destination interface. */
   write(line: string): void {
-    this.#push(line, 'event')
+    if (this.#state === 'closed') this.#buffer.dropped.event += 1
+    else if (this.#buffer.push(line, 'event')) this.#more()
   }
 
   /** An access line, with its newline. */
-  writeAccess(line: string): void {
-    this.#push(line, 'access')
+  writeAccess(line: Line): void {
+    if (this.#state === 'closed') this.#buffer.dropped.access += 1
+    else if (this.#buffer.pushLine(line, 'access')) this.#more()
   }
 
   /** Opens the path anew: to be called on SIGHUP, after the file was moved away. Inherited destinations stay. */
@@ -130,9 +132,8 @@ export class LogSink implements LogCounts {
     return this.#closed
   }
 
-  #push(line: string, lineClass: LineClass): void {
-    if (this.#state === 'closed') this.#buffer.dropped[lineClass] += 1
-    else if (this.#buffer.push(line, lineClass) && this.#timer === undefined && !this.#writing) this.#schedule(BATCH_MS)
+  #more(): void {
+    if (this.#timer === undefined && !this.#writing) this.#schedule(BATCH_MS)
   }
 
   /** One timer for everything; it holds the process only for lines that can be expected to go out. */

@@ -2,14 +2,15 @@
 import { type Logger, pino } from 'pino'
 import type { LogLevel } from '../outcome.ts'
 import { accessLine } from './access-line.ts'
+import type { Line } from './line-buffer.ts'
 import type { ExchangeRecord } from './record.ts'
 
 /** Where lines go: the log sink, or a test's memory. */
 export interface LineSink {
   /** An event's line, with its newline. */
   write(line: string): void
-  /** An access line, with its newline. */
-  writeAccess(line: string): void
+  /** An access line, with its newline: to be taken before this returns, as bytes or by `toString`. */
+  writeAccess(line: Line): void
 }
 
 export interface GatewayLog {

@@ -96,7 +96,7 @@ export async function openGround(one: ProveCase, config: Config, grounds: Ground
         write: () => counts.event++,
         writeAccess: line => {
           counts.access++
-          lines.push({ fields: JSON.parse(line) as Record<string, unknown>, at: performance.now() })
+          lines.push({ fields: JSON.parse(String(line)) as Record<string, unknown>, at: performance.now() })
         },
         written: counts,
         dropped: { access: 0, event: 0 },

@@ -51,7 +51,7 @@ function logText(): string {
     ...[40, 310, 2100, 5200].map(ms => left(ms)),
     refused,
   ]
-  const lines = records.map((each, n) => accessLine(each, START + n * 100))
+  const lines = records.map((each, n) => String(accessLine(each, START + n * 100)))
   const others = [
     '{"time":"2026-11-20T14:00:00.000Z","level":"info","msg":"listening"}\n',
     'npm warn something else\n',

@@ -25,7 +25,7 @@ function factsOf(line: string): Facts {
 
 test('every outcome, in every stage it can have: the sentence with the configuration at hand, and without', () => {
   const told = EXCHANGES.map(each => {
-    const facts = factsOf(accessLine(each, TIME))
+    const facts = factsOf(String(accessLine(each, TIME)))
     const [full, bare] = [sentence(facts, LIMITS.get(facts.route) ?? null), sentence(facts, null)]
     return [`${each.requestId}: ${full}`, ...(bare === full ? [] : [`    without limits: ${bare}`]), ''].join('\n')
   })
@@ -38,7 +38,7 @@ test('every outcome, in every stage it can have: the sentence with the configura
 
 test('a record and the line that it becomes are told alike', () => {
   for (const each of EXCHANGES) {
-    const ofLine = factsOf(accessLine(each, TIME))
+    const ofLine = factsOf(String(accessLine(each, TIME)))
     const ofRecord = factsOfRecord(each, isoTime(TIME))
     const limits = LIMITS.get(ofLine.route) ?? null
     assert.equal(sentence(ofRecord, limits), sentence(ofLine, limits))

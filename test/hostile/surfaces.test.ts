@@ -7,6 +7,7 @@ import { test } from 'node:test'
 import { check } from '../../src/commands/check.ts'
 import { parseConfig } from '../../src/config/load.ts'
 import { startGateway } from '../../src/gateway.ts'
+import type { Line } from '../../src/observe/line-buffer.ts'
 import { answer } from '../../src/prove/faults.ts'
 import { startUpstream } from '../../src/prove/faulty-upstream.ts'
 import { requestOnce } from '../../src/prove/raw-client.ts'
@@ -75,7 +76,7 @@ test('a secret from the environment reaches the upstream, and neither check nor 
     version: 'test',
     sink: {
       write: (line: string) => written.push(line),
-      writeAccess: (line: string) => written.push(line),
+      writeAccess: (line: Line) => written.push(String(line)),
       written: nothing,
       dropped: nothing,
       up: true,

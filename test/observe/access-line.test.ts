@@ -1,7 +1,12 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { accessLevel, accessLine, inQuotes, isoTime } from '../../src/observe/access-line.ts'
+import { accessLevel, isoTime, accessLine as lineOf } from '../../src/observe/access-line.ts'
+import { inQuotes } from '../../src/observe/json-writer.ts'
+import type { ExchangeRecord } from '../../src/observe/record.ts'
+import { OUTCOMES, type Outcome } from '../../src/outcome.ts'
 import { record } from './fixtures.ts'
+
+const accessLine = (record: ExchangeRecord, timeMs: number): string => String(lineOf(record, timeMs))
 
 const TIME = Date.UTC(2026, 6, 31, 9, 5, 7, 42)
 
@@ -133,6 +138,101 @@ test('whatever is in a string, the line is one line of JSON with that string in 
       [requestId, path, host, message],
     )
     assert.equal(parsed.outcome, 'reset')
+  }
+})
+
+test('whatever is in a record, the line is what JSON.stringify makes of its fields, in the bytes that it said it takes', () => {
+  const next = random(2)
+  const one = <T>(of: readonly T[]): T => of[Math.floor(next() * of.length)] as T
+  const text = () => {
+    let text = one(['', 'plain', 'x'.repeat(40)])
+    for (let n = Math.floor(next() * 4); n > 0; n--) text += one(NASTY)
+    return text
+  }
+  const whole = () => one([0, 9, 10, 512, 65_536, 2 ** 30 - 1, 2 ** 30, 2 ** 31, 2 ** 53 - 1])
+  const ms = () => one([-1, Number.NaN, 0, 0.0004, 0.001, 0.0601, 0.5, 9.9996, 123.456, 1e9 + 0.25, 1e12])
+  const took = (value: number) => (value >= 0 && value < 1e12 ? Math.round(value * 1000) / 1000 : undefined)
+  for (let round = 0; round < 20_000; round++) {
+    const error = one([undefined, Object.assign(new Error(text()), { code: text() })])
+    const websocket = one([undefined, { mode: 'relay', by: 'upstream', code: 4999 } as const])
+    const times = {
+      queue: ms(),
+      connect: ms(),
+      requestWrite: ms(),
+      responseHeaders: ms(),
+      responseBody: ms(),
+      total: ms(),
+    }
+    const outcome = one(Object.keys(OUTCOMES) as Outcome[])
+    const made = record({
+      requestId: text(),
+      routeName: text(),
+      upstreamName: text(),
+      endpointUrl: text(),
+      method: text(),
+      host: text(),
+      path: text(),
+      proto: one(['HTTP/1.1', 'HTTP/1.0', text()]),
+      clientAddress: text(),
+      status: one([200, 499, 503]),
+      outcome,
+      stage: one([undefined, 'response_headers', 'client_write']),
+      party: one(['none', 'upstream']),
+      rxBytes: whole(),
+      txBytes: whole(),
+      abortedWriteBytes: one([0, whole()]),
+      reused: one([true, false]),
+      attempts: one([0, 1, 2]),
+      times,
+      clientAbortAge: ms(),
+      timeout: one([undefined, 'listen.timeouts.body_idle']),
+      error,
+      ...(websocket === undefined ? {} : { websocket }),
+    })
+    const failed = outcome !== 'completed'
+    const expected = JSON.stringify({
+      time: new Date(TIME + round).toISOString(),
+      level: accessLevel(made),
+      msg: 'request',
+      request_id: made.requestId,
+      route: made.routeName,
+      upstream: made.upstreamName,
+      endpoint: made.endpointUrl,
+      method: made.method,
+      host: made.host,
+      path: made.path,
+      proto: made.proto,
+      client: made.clientAddress,
+      status: made.status,
+      outcome,
+      stage: made.stage,
+      party: made.party,
+      rx_bytes: made.rxBytes,
+      tx_bytes: made.txBytes,
+      aborted_write_bytes: made.abortedWriteBytes,
+      reused: made.reused,
+      attempts: made.attempts,
+      t_queue: took(times.queue),
+      t_connect: took(times.connect),
+      t_request_write: took(times.requestWrite),
+      t_response_headers: took(times.responseHeaders),
+      t_response_body: took(times.responseBody),
+      t_total: took(times.total),
+      timeout: failed ? made.timeout : undefined,
+      t_client_abort: failed ? took(made.clientAbortAge) : undefined,
+      websocket: websocket?.mode,
+      closed_by: websocket?.by,
+      close_code: websocket?.code,
+      error: error === undefined ? undefined : { code: error.code, message: error.message },
+    }).replace(
+      /[\u007f-\u009f\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]/g,
+      char => `\\u${char.charCodeAt(0).toString(16).padStart(4, '0')}`,
+    )
+    const line = lineOf(made, TIME + round)
+    const bytes = Buffer.alloc(line.mostBytes + 1, '#')
+    const end = line.writeTo(bytes, 1)
+    assert.equal(bytes.toString('utf8', 0, end), `#${expected}\n`)
+    assert.ok(end <= bytes.length)
   }
 })
 

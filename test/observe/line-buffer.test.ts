@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { LineBuffer, type LineClass } from '../../src/observe/line-buffer.ts'
+import { textLine } from '../support/text-line.ts'
 
 /** Takes everything out in pieces of at most `maxBytes`, checking that each piece ends a line. */
 function drain(buffer: LineBuffer, maxBytes: number): string {
@@ -55,6 +56,24 @@ test('above seven eighths access lines are refused and counted, events still fin
   assert.equal(buffer.dropAll(), access + events)
   assert.equal(buffer.bytes, 0)
   assert.ok(buffer.push(line, 'access'))
+})
+
+test('a line that is written as bytes lies as its text would, also at the end of a chunk and at the bound', () => {
+  const limit = 64 * 1024
+  const [asBytes, asText] = [new LineBuffer(limit), new LineBuffer(limit)]
+  let [round, taken] = [0, 0]
+  for (; taken === 0 || asText.dropped.access < 3; round++) {
+    const text = `${round} ${'é'.repeat((round * 7) % 300)}\n`
+    // It asks for more than it takes.
+    const line = { ...textLine(text), mostBytes: text.length * 6 }
+    const pushed = asText.push(text, 'access')
+    assert.equal(asBytes.pushLine(line, 'access'), pushed)
+    if (pushed) taken++
+    assert.equal(asBytes.bytes, asText.bytes)
+  }
+  assert.deepEqual(asBytes.dropped, asText.dropped)
+  assert.equal(drain(asBytes, 4096), drain(asText, 4096))
+  assert.equal(asBytes.written.access, taken)
 })
 
 test('a line that was begun is dropped at a new destination, one that was not is kept', () => {

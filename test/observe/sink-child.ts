@@ -4,6 +4,7 @@
  */
 import { monitorEventLoopDelay } from 'node:perf_hooks'
 import { LogSink } from '../../src/observe/log-sink.ts'
+import { textLine } from '../support/text-line.ts'
 
 /** What the parent asks for. */
 export type Command =
@@ -42,7 +43,7 @@ function report(lost = -1): Report {
 function write(lines: number, lineBytes: number, lineClass: 'access' | 'event'): void {
   for (let burst = Math.min(50, lines); burst > 0; burst--) {
     const line = `${JSON.stringify({ n: count++, pad: '' }).slice(0, -2)}${'x'.repeat(lineBytes)}"}\n`
-    if (lineClass === 'access') sink.writeAccess(line)
+    if (lineClass === 'access') sink.writeAccess(textLine(line))
     else sink.write(line)
   }
   if (lines > 50) setImmediate(write, lines - 50, lineBytes, lineClass)

@@ -3,10 +3,12 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import type { Config, RouteConfig } from '../../src/config/config.ts'
 import { type Gateway, type GatewayParts, startGateway } from '../../src/gateway.ts'
+import type { Line } from '../../src/observe/line-buffer.ts'
 import { RouteMetrics } from '../../src/observe/route-metrics.ts'
 import { Connection } from '../../src/upstream/connection.ts'
 import { Endpoint } from '../../src/upstream/endpoint.ts'
 import { Upstream } from '../../src/upstream/upstream.ts'
+import { textLine } from '../support/text-line.ts'
 import { runProve, SMALL } from './small-config.ts'
 
 type Start = (parts: GatewayParts) => Promise<Gateway>
@@ -47,9 +49,9 @@ const lines =
   parts => {
     const { sink } = parts
     const altered = Object.assign(Object.create(sink) as typeof sink, {
-      writeAccess: (line: string) => {
-        const written = change(line)
-        if (written !== undefined) sink.writeAccess(written)
+      writeAccess: (line: Line) => {
+        const written = change(String(line))
+        if (written !== undefined) sink.writeAccess(textLine(written))
       },
     })
     return startGateway({ ...parts, sink: altered })

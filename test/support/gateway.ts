@@ -90,7 +90,7 @@ export async function startTestGateway(t: TestContext, spec: GatewaySpec): Promi
         events.push(JSON.parse(line) as Record<string, unknown>)
       },
       writeAccess: line => {
-        lines.push(JSON.parse(line) as AccessLine)
+        lines.push(JSON.parse(String(line)) as AccessLine)
         arrivals.emit('line')
       },
       written: { access: 0, event: 0 },

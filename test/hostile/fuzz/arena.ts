@@ -50,7 +50,7 @@ routes:
       write: () => {},
       writeAccess: line => {
         exchanges++
-        const { request_id, outcome, stage } = JSON.parse(line) as Record<string, string>
+        const { request_id, outcome, stage } = JSON.parse(String(line)) as Record<string, string>
         if (request_id === undefined || ids.has(request_id)) wrong.push(`two outcomes for ${request_id}`)
         ids.add(request_id ?? '')
         if (outcome === 'internal_error') wrong.push(`internal_error in ${stage}: ${line}`)
