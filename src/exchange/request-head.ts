@@ -4,7 +4,7 @@
  */
 import type { HeaderRules } from '../config/config.ts'
 import { FieldCopy } from '../http1/field-copy.ts'
-import { fieldLines } from '../http1/fields.ts'
+import { fieldLines, flat } from '../http1/fields.ts'
 import type { ClientHead } from '../http1/request-head.ts'
 import { FieldActions } from './field-actions.ts'
 import { clientBehind, type IsTrusted, type Peer } from './peer.ts'
@@ -61,7 +61,7 @@ export function requestRules(rules: HeaderRules, pseudonym: string): RequestRule
   const dropped = [...rules.remove, ...rules.set.map(([name]) => name.toLowerCase())]
   const actions = [...ACTIONS, ...dropped.map(name => [name, 'drop'] as const)]
   // `X_Forwarded_For` becomes the same variable as the real one in whatever speaks CGI, WSGI or Rack.
-  return { actions: new FieldActions(actions, 'drop'), setText: fieldLines(rules.set.flat()), pseudonym }
+  return { actions: new FieldActions(actions, 'drop'), setText: flat(fieldLines(rules.set.flat())), pseudonym }
 }
 
 export interface RequestHead {
@@ -135,7 +135,7 @@ export function requestHead(
     // What is said of most requests of a connection is the same.
     let { said } = peer
     if (said === undefined || said.host !== host || said.minorVersion !== minorVersion) {
-      const text = forwardedText(rules, peer, host, minorVersion, nothingSaid(proto, forwardedHost))
+      const text = flat(forwardedText(rules, peer, host, minorVersion, nothingSaid(proto, forwardedHost)))
       said = { host, minorVersion, text }
       peer.said = said
     }

@@ -1,7 +1,7 @@
 /** The response head as the client gets it: the upstream's fields in their order and case, less those of its hop. */
 import type { HeaderRules } from '../config/config.ts'
 import { FieldCopy } from '../http1/field-copy.ts'
-import { type Fields, fieldLines, isNamed } from '../http1/fields.ts'
+import { type Fields, fieldLines, flat, isNamed } from '../http1/fields.ts'
 import type { UpstreamHead } from '../http1/response-head.ts'
 import { FieldActions } from './field-actions.ts'
 import { namesIn } from './request-head.ts'
@@ -32,7 +32,7 @@ export function responseRules(rules: HeaderRules, pseudonym: string): ResponseRu
   const dropped = [...rules.remove, ...rules.set.map(([name]) => name.toLowerCase())]
   const actions = [...ACTIONS, ...dropped.map(name => [name, 'drop'] as const)]
   // Whatever the upstream spoke: 1.1 is what was asked for.
-  const setText = fieldLines([...rules.set.flat(), 'Via', `1.1 ${pseudonym}`])
+  const setText = flat(fieldLines([...rules.set.flat(), 'Via', `1.1 ${pseudonym}`]))
   return { actions: new FieldActions<Action>(actions), setText }
 }
 

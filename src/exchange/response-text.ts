@@ -1,5 +1,6 @@
 /** What is written to a client: the heads of responses, as text (RFC 9112 section 4). */
 import { STATUS_CODES } from 'node:http'
+import { flat } from '../http1/fields.ts'
 import type { ResponseHead } from './response-head.ts'
 
 /**
@@ -28,7 +29,7 @@ function statusLine(status: number, statusText: string): string {
   if (status !== lineStatus || statusText !== lineText) {
     lineStatus = status
     lineText = statusText
-    line = `HTTP/1.1 ${status} ${statusText === '' ? (STATUS_CODES[status] ?? 'unknown') : statusText}\r\n`
+    line = flat(`HTTP/1.1 ${status} ${statusText === '' ? (STATUS_CODES[status] ?? 'unknown') : statusText}\r\n`)
   }
   return line
 }

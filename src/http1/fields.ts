@@ -31,8 +31,9 @@ export const CR = 13
 export const SPACE = 32
 const COLON = 58
 
-/** RFC 9110 section 8.6: no sign, no padding, nothing above 2^53. */
-const LENGTH = /^(?:0|[1-9]\d{0,14})$/
+const ZERO = 48
+/** Of a length: all numbers of so many are below 2^53. */
+const MOST_DIGITS = 15
 
 /**
  * The fields of a head or of a trailer section: where each is in its text. A name or a value is cut out when it is asked
@@ -135,9 +136,26 @@ export function fieldLines(flat: readonly string[]): string {
   return text
 }
 
-/** @returns -1 where it is no length */
+/**
+ * The same text in one piece, for what is kept and written often: V8 keeps a text that was put together as its pieces, and
+ * goes through all of them each time it is written.
+ * @param text in latin1
+ */
+export function flat(text: string): string {
+  return Buffer.from(text, 'latin1').toString('latin1')
+}
+
+/** RFC 9110 section 8.6: no sign, no padding, nothing above 2^53. @returns -1 where it is no length */
 export function lengthOf(value: string): number {
-  return LENGTH.test(value) ? Number(value) : -1
+  const { length } = value
+  if (length === 0 || length > MOST_DIGITS || (length > 1 && value.charCodeAt(0) === ZERO)) return -1
+  let number = 0
+  for (let i = 0; i < length; i++) {
+    const digit = value.charCodeAt(i) - ZERO
+    if (digit < 0 || digit > 9) return -1
+    number = number * 10 + digit
+  }
+  return number
 }
 
 /** @param usual how nearly everybody writes the name; @param lower the same in lower case */
