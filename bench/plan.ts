@@ -5,6 +5,8 @@ export interface Plan {
   readonly quick: boolean
   /** Requests; a twelfth of it after W1. */
   readonly warmUp: number
+  /** Rounds of W1 to W4 before those that count: one ends with requests in flight, and what V8 had not seen makes it compile anew. */
+  readonly unseen: number
   readonly throughput: Readonly<Record<string, { rounds: number; ms: number }>>
   readonly latency: { readonly rounds: number; readonly ms: number }
   readonly inFlightMs: number
@@ -17,7 +19,8 @@ export interface Plan {
 
 export const THOROUGH: Plan = {
   quick: false,
-  warmUp: 60_000,
+  warmUp: 45_000,
+  unseen: 1,
   // Short ones, and many: a busy machine slows some of them, and both of a pair.
   throughput: {
     W1: { rounds: 8, ms: 1000 },
@@ -36,6 +39,7 @@ export const THOROUGH: Plan = {
 export const QUICK: Plan = {
   quick: true,
   warmUp: 15_000,
+  unseen: 0,
   throughput: {
     W1: { rounds: 1, ms: 1000 },
     W2: { rounds: 1, ms: 1000 },

@@ -40,7 +40,7 @@ export function writePage(results: Results & { readonly tookSeconds: number }): 
     'Each proxy alone on core 0, load and upstream on core 1, 64 connections. CPU is utime + stime of the proxy and its children ' +
       'from `/proc`, per answered request. Rounds go from proxy to proxy in turn and the median counts; a round with an error ' +
       'or an answer other than 2xx is void. nginx, HAProxy, Go and Caddy have one worker, thread or GOMAXPROCS; all keep ' +
-      'their upstream connections. Their configurations are in [bench/peers](../bench/peers).',
+      'idle upstream connections for a minute at least. Their configurations are in [bench/peers](../bench/peers).',
     '',
     ...[...results.absent, ...results.remarks].map(line => `- ${line}`),
   ]
