@@ -2,7 +2,7 @@
 import { CR, LF, type NotHttp, notHttp } from './fields.ts'
 import { Partial } from './partial.ts'
 
-const END_OF_HEAD = Buffer.from('\r\n\r\n')
+const END_OF_HEAD_BYTES = 4
 
 export interface HeadLimits {
   readonly mostBytes: number
@@ -41,27 +41,27 @@ export class HeadFinder {
     const partial = this.#partial
     const { mostBytes } = this.#limits
     if (partial.length === 0) {
-      const end = bytes.indexOf(END_OF_HEAD, from)
+      const end = endOfHead(bytes, from, bytes.length)
       if (end === -1) {
         partial.add(bytes, from, bytes.length)
         this.#checkPartial(0)
         return undefined
       }
       if (end - from > mostBytes) throw this.#limits.tooLong(bytes.toString('latin1', from, from + mostBytes))
-      this.next = end + END_OF_HEAD.length
+      this.next = end + END_OF_HEAD_BYTES
       return bytes.toString('latin1', from, end + 2)
     }
     const before = partial.length
-    partial.add(bytes, from, Math.min(bytes.length, from + mostBytes + END_OF_HEAD.length))
+    partial.add(bytes, from, Math.min(bytes.length, from + mostBytes + END_OF_HEAD_BYTES))
     // Its end may have begun in what was here before.
-    const end = partial.bytes.subarray(0, partial.length).indexOf(END_OF_HEAD, Math.max(0, before - 3))
+    const end = endOfHead(partial.bytes, Math.max(0, before - 3), partial.length)
     if (end === -1) {
       this.#checkPartial(before)
       return undefined
     }
     if (end > mostBytes) throw this.#limits.tooLong(partial.text(0, mostBytes))
     const text = partial.text(0, end + 2)
-    this.next = from + end + END_OF_HEAD.length - before
+    this.next = from + end + END_OF_HEAD_BYTES - before
     partial.forget()
     return text
   }
@@ -80,6 +80,22 @@ export class HeadFinder {
       if (bytes[i] === LF ? bytes[i - 1] !== CR : bytes[i - 1] === CR) throw notHttp('a line that does not end in CRLF')
     }
     // All but the last byte of its end may be here, and do not count.
-    if (length >= mostBytes + END_OF_HEAD.length) throw this.#limits.tooLong(partial.text(0, mostBytes))
+    if (length >= mostBytes + END_OF_HEAD_BYTES) throw this.#limits.tooLong(partial.text(0, mostBytes))
   }
+}
+
+/**
+ * Where the first CRLF CRLF begins, or -1. Three of four bytes are not looked at (Horspool, 1980): it takes less time than the
+ * call of `Buffer.indexOf` alone.
+ */
+export function endOfHead(bytes: Buffer, from: number, end: number): number {
+  let last = from + 3
+  while (last < end) {
+    const byte = bytes[last]
+    if (byte === LF) {
+      if (bytes[last - 1] === CR && bytes[last - 2] === LF && bytes[last - 3] === CR) return last - 3
+      last += 2
+    } else last += byte === CR ? 1 : 4
+  }
+  return -1
 }

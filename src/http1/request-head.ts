@@ -7,6 +7,7 @@ import {
   isLike,
   isNamed,
   LF,
+  latin1,
   lengthOf,
   listed,
   type NotHttp,
@@ -71,15 +72,16 @@ export function checkBegun(begun: string): void {
 
 /**
  * @param text from the first byte of the head to the CRLF of its last field, in latin1, without the empty line
+ * @param bytes the same, from `start` on
  * @throws an error with the code `NOT_HTTP`
  */
-export function parseRequest(text: string): ClientHead {
+export function parseRequest(text: string, bytes = latin1(text), start = 0): ClientHead {
   checkBegun(text)
   const methodEnd = text.indexOf(' ')
   const method = text.slice(0, methodEnd)
   const targetAt = methodEnd + 1
   let at = targetAt
-  while (isOfTarget(text.charCodeAt(at))) at++
+  while (isOfTarget(bytes[start + at] as number)) at++
   // RFC 9112 section 2.3: what is not 1.0 or 1.1 is another protocol, or one that nobody has written down.
   const minorVersion = text.charCodeAt(at + VERSION.length) - 48
   if (at === targetAt || !text.startsWith(VERSION, at) || (minorVersion !== 0 && minorVersion !== 1)) {
@@ -88,7 +90,7 @@ export function parseRequest(text: string): ClientHead {
   const target = text.slice(targetAt, at)
   at += VERSION.length + 1
   if (text.charCodeAt(at) !== CR || text.charCodeAt(at + 1) !== LF) throw notHttp('not a request line of HTTP/1')
-  return understand(method, target, minorVersion, parseFields(text, at + 2, MAX_FIELDS))
+  return understand(method, target, minorVersion, parseFields(text, at + 2, MAX_FIELDS, bytes, start))
 }
 
 function understand(method: string, target: string, minorVersion: number, fields: Fields): ClientHead {

@@ -56,12 +56,13 @@ export class RequestReader {
    */
   read(bytes: Buffer, from: number): number {
     if (this.#inBody) return this.#readBody(bytes, from)
-    const start = this.#finder.begun ? from : this.#skipBlankLines(bytes, from)
+    const { begun } = this.#finder
+    const start = begun ? from : this.#skipBlankLines(bytes, from)
     if (start === bytes.length) return start
     if (this.#blank) throw notHttp('a line that does not end in CRLF')
     const text = this.#finder.find(bytes, start)
     if (text === undefined) return bytes.length
-    const head = parseRequest(text)
+    const head = begun ? parseRequest(text) : parseRequest(text, bytes, start)
     if (head.hasBody) {
       this.#body ??= new BodyReader(this.#events, { bytes: this.#mostHeadBytes, fields: MAX_FIELDS })
       if (head.chunked) this.#body.beginChunked()

@@ -5,6 +5,7 @@ import {
   isLike,
   isNamed,
   LF,
+  latin1,
   lengthOf,
   listed,
   notHttp,
@@ -55,9 +56,10 @@ export function mayBeHead(text: string): boolean {
 
 /**
  * @param text from the first byte of the head to the CRLF of its last field, in latin1, without the empty line
+ * @param bytes the same, from `start` on
  * @throws an error with the code `NOT_HTTP`
  */
-export function parseHead(text: string): UpstreamHead {
+export function parseHead(text: string, bytes = latin1(text), start = 0): UpstreamHead {
   if (!mayBeHead(text) || text.length < REASON_AT) throw notHttp('not a response of HTTP/1')
   const minor = text.charCodeAt(VERSION_AT) - 48
   const status =
@@ -70,11 +72,11 @@ export function parseHead(text: string): UpstreamHead {
   if (text.charCodeAt(at) === SPACE) at++
   else if (text.charCodeAt(at) !== CR) throw notHttp('not a status line')
   const reasonAt = at
-  while (TEXT[text.charCodeAt(at)] === 1) at++
+  while (TEXT[bytes[start + at] as number] === 1) at++
   if (text.charCodeAt(at) !== CR || text.charCodeAt(at + 1) !== LF) throw notHttp('not a status line')
   const statusText = text.slice(reasonAt, at)
 
-  const fields = parseFields(text, at + 2, MAX_FIELDS)
+  const fields = parseFields(text, at + 2, MAX_FIELDS, bytes, start)
   let contentLength = -1
   let chunked = false
   let connection = ''

@@ -75,10 +75,12 @@ export class ResponseReader {
     let at = 0
     while (at < bytes.length) {
       if (this.#inHead) {
+        const { begun } = this.#finder
         const text = this.#finder.find(bytes, at)
         if (text === undefined) return bytes.length
+        const head = begun ? parseHead(text) : parseHead(text, bytes, at)
         at = this.#finder.next
-        this.#begin(parseHead(text))
+        this.#begin(head)
       } else if (this.#body.over) break
       else at = this.#body.read(bytes, at)
     }

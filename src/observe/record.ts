@@ -18,8 +18,8 @@ export interface StageTimes {
 export class Whereabouts {
   upstream = ''
   endpoint = ''
-  /** As it stands in the line; undefined: there was none. */
-  piece: Buffer | undefined
+  /** As it stands in the line; '': there was none. */
+  text = ''
 }
 
 /**
