@@ -16,7 +16,12 @@ export interface Isolation {
 }
 
 const HANGING = 500
-/** Of the same load before what counts: two young collections, in which a collector moves 500 new exchanges, and then no more. */
+/**
+ * Requests before what counts: two young collections, in which a collector moves 500 new exchanges, and then no more. By a number,
+ * as in a time a proxy that makes less garbage has fewer collections, and then one of these two in what counts.
+ */
+const MOVING = 8000
+/** Of the same load as what counts, behind these. */
 const WARM_MS = 1500
 
 /** @param pairs how often it is measured alone and beside, in turn */
@@ -34,6 +39,7 @@ export async function isolation(
   let hung = HANGING
   const measure = async (into: number[]): Promise<void> => {
     const job = { kind: 'rate', port: proxy.port, path: '/small', rate: LATENCY_RATE, conns: 32 } as const
+    if (small !== undefined) await warmUp(bench, proxy, small, MOVING)
     await generator.run({ ...job, ms: WARM_MS })
     const { p99, errors, non2xx } = await generator.run({ ...job, ms })
     failed += errors + non2xx
