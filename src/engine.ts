@@ -33,8 +33,8 @@ const garbage: { piece?: unknown } = {}
 
 /**
  * V8 also shrinks it in the first collection after a while in which less than 1 MB a second was allocated, and there is no
- * flag against that: a burst after a pause of 15 s takes a tenth more processor time for a second or more (measured:
- * `test/facts`). So much garbage is made here, whatever the clients do; it costs an idle gateway 0.6 ms a second.
+ * flag against that: a burst after a pause of 15 s takes a tenth more processor time for a second or more (measured;
+ * `test/facts` holds that it shrinks). So much garbage is made here, whatever the clients do, in 0.6 ms a second.
  */
 function keepAllocating(): void {
   const allocate = (): void => {

@@ -1,6 +1,6 @@
 /**
- * Text of JSON written as bytes where it is to lie. As a text of V8's, put together from pieces, flattened and then encoded, the
- * same line costs three times as much and makes 1.7 KB of garbage (measured with access lines).
+ * Text of JSON written as bytes where it is to lie. An access line takes 510 ns so; as a text of V8's, put together from pieces,
+ * flattened and then encoded, it took 665 and made ten times as much garbage, 1.3 KB more (measured).
  */
 
 /** Printable ASCII without `"` and `\`: what stands in a JSON string as it is. */

@@ -1,6 +1,7 @@
 /**
  * What makes garbage old: a `Set` whose members come and go, which is why `roster.ts` exists, and one accident in V8's
- * count of survivors, which is why `engine.ts` has it count none. What V8 does after a pause, and what a tick is made of, of which `engine.ts` keeps one.
+ * count of survivors, which is why `engine.ts` has it count none. What V8 does after a pause, in which `engine.ts` allocates,
+ * and what a tick is made of, of which it keeps one.
  */
 import assert from 'node:assert/strict'
 import { executionAsyncResource } from 'node:async_hooks'
